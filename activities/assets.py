@@ -1,0 +1,84 @@
+"""Activities on what is promoted: read, pin by version and digest, copy into the registry, compare."""
+
+from __future__ import annotations
+
+from activities.effect import effect
+from pilotage.bootstrap import app
+from pilotage.domain.assets import AssetRef, ModelVersion, parse_asset
+from pilotage.domain.policy import PromotionPolicy
+from pilotage.errors import InvalidInput, NotFound
+
+
+@effect
+def read_model(payload: dict) -> dict:
+    """{"ref"} -> {"model": ModelVersion}; refused NotFound while it can't be read."""
+    return {"model": app().registry.model(AssetRef.model_validate(payload["ref"])).model_dump(mode="json")}
+
+
+@effect
+def pin_model(payload: dict) -> dict:
+    """{"model"} -> {"digest": ArtifactDigest, "submitters": [Submitter]}: who and what exactly."""
+    registry = app().registry
+    model = ModelVersion.model_validate(payload["model"])
+    return {
+        "digest": registry.model_digest(model.ref).model_dump(),
+        "submitters": [submitter.model_dump() for submitter in registry.submitters(model)],
+    }
+
+
+@effect
+def pin_assets(payload: dict) -> dict:
+    """{"policy"} -> {"environment": EnvironmentVersion | None, "data": {policy's text: DataVersion}}.
+
+    Labels are resolved here, once, in the policy's home workspace; everything later names versions.
+    """
+    registry = app().registry
+    policy = PromotionPolicy.from_wire(payload["policy"])
+    environment = None
+    if policy.environment:
+        environment = registry.environment(registry.pin("environments", parse_asset(policy.environment, policy.home)))
+    return {
+        "environment": environment.model_dump(mode="json") if environment else None,
+        "data": {
+            text: registry.data(registry.pin("data", parse_asset(text, policy.home))).model_dump(mode="json")
+            for text in policy.data_texts()
+        },
+    }
+
+
+@effect
+def begin_share(payload: dict) -> dict:
+    """{"kind": models|environments, "source", "target"}: start the copy; one that is there or under way is left alone."""
+    source, target = AssetRef.model_validate(payload["source"]), AssetRef.model_validate(payload["target"])
+    if payload["kind"] == "models":
+        app().registry.begin_share_model(source, target)
+    elif payload["kind"] == "environments":
+        app().registry.begin_share_environment(source, target)
+    else:
+        raise InvalidInput(f"kind is {payload['kind']!r}: only models and environments are shared")
+    return {}
+
+
+@effect
+def shared_state(payload: dict) -> dict:
+    """{"kind", "target"} -> {"present"}."""
+    target = AssetRef.model_validate(payload["target"])
+    registry = app().registry
+    try:
+        registry.model(target) if payload["kind"] == "models" else registry.environment(target)
+    except NotFound:
+        return {"present": False}
+    return {"present": True}
+
+
+@effect
+def compare_copy(payload: dict) -> dict:
+    """{"kind", "target", "digest"} -> {"id", "digest", "equal"}: read back and computed anew from the copy's own bytes."""
+    target = AssetRef.model_validate(payload["target"])
+    registry = app().registry
+    if payload["kind"] == "models":
+        found, asset_id = registry.model_digest(target).value, registry.model(target).id
+    else:
+        environment = registry.environment(target)
+        found, asset_id = environment.definition, environment.id
+    return {"id": asset_id, "digest": found, "equal": found == payload["digest"]}

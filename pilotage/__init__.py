@@ -1,0 +1,1 @@
+"""Pilotage: event-driven promotion for Azure Machine Learning."""

@@ -1,0 +1,67 @@
+"""Deterministic names: the same meaning always gets the same name, so a repeat finds what is there.
+
+Limits are Azure's: durable instance ids and table keys may hold none of `/\\#?`; online deployment
+names have 3 to 32 characters, begin with a letter and hold letters, digits and `-`.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pilotage.domain.canonical import short_hash
+
+INSTANCE_ID_LIMIT = 100
+
+
+def slug(text: str, limit: int) -> str:
+    """Lower-case letters, digits and single dashes, at most `limit` characters, never empty."""
+    cleaned = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:limit].strip("-")
+    return cleaned or "x"
+
+
+def promotion_id(source_id: str, model: str, version: str, policy: str, attempt: int = 1) -> str:
+    """The durable instance id of one promotion.
+
+    `source_id` is the ARM id of the workspace, or `azureml://registries/{r}` for a model that was
+    registered in the registry directly. Ids are case-insensitive in Azure, so all is folded.
+    """
+    tail = short_hash(source_id.casefold(), model.casefold(), version.casefold(), policy.casefold())
+    return f"promote-{slug(model, 32)}-{slug(version, 12)}-{tail}-{attempt}"
+
+
+def rollback_id(promotion: str, number: int) -> str:
+    """The instance id of the n-th rollback of a promotion."""
+    return f"rollback-{promotion}-{number}"
+
+
+def incident_id(policy: str, endpoint: str, number: int) -> str:
+    """The instance id of the n-th drift incident of a policy's endpoint."""
+    return f"drift-{slug(policy, 40)}-{short_hash(policy.casefold(), endpoint.casefold())}-{number}"
+
+
+def child_id(parent: str, step: str) -> str:
+    """The instance id of a sub-orchestration: readable, unique, within the limit."""
+    name = f"{parent}:{step}"
+    if len(name) <= INSTANCE_ID_LIMIT:
+        return name
+    return f"{name[: INSTANCE_ID_LIMIT - 13]}-{short_hash(name)}"
+
+
+def staging_deployment(promotion: str) -> str:
+    """The candidate's deployment on a shared staging endpoint: `c` and a hash."""
+    return f"c{short_hash(promotion)}"
+
+
+def production_deployment(version: str, promotion: str) -> str:
+    """A production deployment: readable by its model version, unique by its promotion."""
+    return f"v{slug(version, 16)}-{short_hash(promotion, length=8)}"
+
+
+def retraining_job(incident: str, attempt: int) -> str:
+    """The Azure ML job name of one retraining: a repeat of the submission finds the same job."""
+    return f"retrain-{slug(incident, 60)}-{attempt}"
+
+
+def endpoint_key(workspace: str, endpoint: str) -> str:
+    """The ledger's key of an endpoint's ownership row."""
+    return f"{workspace.casefold()}|{endpoint.casefold()}"

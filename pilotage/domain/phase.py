@@ -1,0 +1,51 @@
+"""The phases of a promotion, and which of them are final."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class PromotionPhase(StrEnum):
+    """Where a promotion stands. Failed is the model's fault; Errored is ours or Azure's."""
+
+    ACCEPTED = "accepted"
+    RESOLVING = "resolving"
+    REGISTERING = "registering"
+    STAGING = "staging"
+    PLANNING = "planning"
+    AWAITING_APPROVAL = "awaiting_approval"
+    QUEUED = "queued"
+    ROLLING_OUT = "rolling_out"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    INCONCLUSIVE = "inconclusive"
+    ERRORED = "errored"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    HELD = "held"
+    SKIPPED = "skipped"
+    ROLLED_BACK = "rolled_back"
+    TERMINATED = "terminated"
+
+    @property
+    def terminal(self) -> bool:
+        """True when nothing more happens by itself."""
+        return self in _TERMINAL
+
+    @property
+    def retryable(self) -> bool:
+        """True when `POST /promotions/{id}/retry` may start the next attempt."""
+        return self.terminal and self not in (PromotionPhase.SUCCEEDED, PromotionPhase.SKIPPED)
+
+    @property
+    def touches_production(self) -> bool:
+        """True when production traffic may have been changed: what a rollback acts on."""
+        return self in (PromotionPhase.ROLLING_OUT, PromotionPhase.SUCCEEDED, PromotionPhase.ERRORED,
+                        PromotionPhase.TERMINATED, PromotionPhase.ROLLED_BACK)
+
+
+_TERMINAL = frozenset({
+    PromotionPhase.SUCCEEDED, PromotionPhase.FAILED, PromotionPhase.INCONCLUSIVE, PromotionPhase.ERRORED,
+    PromotionPhase.REJECTED, PromotionPhase.EXPIRED, PromotionPhase.HELD, PromotionPhase.SKIPPED,
+    PromotionPhase.ROLLED_BACK, PromotionPhase.TERMINATED,
+})

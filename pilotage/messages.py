@@ -1,0 +1,283 @@
+"""What crosses the durable wire.
+
+Orchestrations and activities exchange JSON dicts only (the Functions converter rejects classes);
+these models are how each side writes and reads them: `Model(...).wire()` and `Model.model_validate(d)`.
+Every message carries `schema` and changes by addition only: an orchestration that was started by an
+older release must still read its input. Unknown fields are ignored, new fields have defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pilotage.domain.approval import Tally
+from pilotage.domain.assets import AssetRef, Submitter
+from pilotage.domain.drift import DriftAlert
+from pilotage.domain.passport import GENESIS
+from pilotage.domain.plan import Plan
+from pilotage.domain.policy import PromotionPolicy
+
+SCHEMA = 1
+VOTE_EVENT = "vote"
+"""External event that wakes `approval`; its payload is {"id": ...} and carries no authority."""
+ALERT_EVENT = "alert"
+"""External event that tells `drift` of a further alert while it coalesces."""
+
+
+ROLLBACK_EVENT = "rollback"
+"""External event that ends a rollout's bake at once; the epoch, not the event, is what stops it."""
+
+
+class Message(BaseModel):
+    """The base of every message: immutable, tolerant of fields that a later release adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    schema_: int = Field(SCHEMA, alias="schema")
+
+    def wire(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> Self:
+        return cls.model_validate(value)
+
+
+class Trigger(Message):
+    """What started a promotion."""
+
+    kind: Literal["event", "manual", "retry"]
+    id: str = ""
+    """Event id or request id."""
+    at: str
+    actor: str | None = None
+    """Object id of who asked by hand."""
+
+
+class PromotionRequest(Message):
+    """Input of `promotion`, and the text of its claim."""
+
+    id: str
+    attempt: int = 1
+    source: AssetRef
+    """The model as registered: in a workspace, or directly in the registry."""
+    policy: dict[str, Any]
+    policy_hash: str
+    trigger: Trigger
+    previous: str | None = None
+    """The promotion of which this is a retry."""
+
+    def parsed_policy(self) -> PromotionPolicy:
+        return PromotionPolicy.from_wire(self.policy)
+
+
+class Cursor(Message):
+    """Where a passport ends: the next sequence number and the digest of the last entry."""
+
+    sequence: int = 0
+    previous: str = GENESIS
+
+
+class StagingRequest(Message):
+    """Input of `staging`."""
+
+    promotion: PromotionRequest
+    cursor: Cursor
+    model: str
+    """Asset id of the registry's model version."""
+    environment: str | None
+    data: dict[str, dict[str, Any]]
+    """The policy's text of each data asset -> DataVersion (pinned)."""
+    tags: dict[str, str] = {}
+
+
+class StagingResult(Message):
+    """Output of `staging`: gate results in the policy's order."""
+
+    cursor: Cursor
+    outcome: str
+    message: str
+    results: list[dict[str, Any]] = []
+
+
+class ApprovalRequest(Message):
+    """Input of `approval`, and the record that the decision endpoint reads."""
+
+    promotion: str
+    stage: str = "production"
+    attempt: int
+    plan: Plan
+    plan_hash: str
+    rule: dict[str, Any]
+    submitters: list[Submitter]
+    team: str | None = None
+    opened_at: str
+    expires_at: str
+    cursor: Cursor = Cursor()
+
+
+class ApprovalResult(Message):
+    """Output of `approval`."""
+
+    cursor: Cursor
+    outcome: str
+    """`approved`, `rejected` or `expired`."""
+    tally: Tally
+
+
+class RolloutRequest(Message):
+    """Input of `rollout`."""
+
+    promotion: PromotionRequest
+    cursor: Cursor
+    plan: Plan
+    plan_hash: str
+    data: dict[str, dict[str, Any]]
+    row: PromotionRow
+
+
+class RolloutResult(Message):
+    """Output of `rollout`. `outcome` is a PromotionPhase value."""
+
+    cursor: Cursor
+    outcome: str
+    message: str
+
+
+class RollbackRequest(Message):
+    """Input of `rollback`. The epoch is raised before anything is read."""
+
+    id: str
+    promotion: str
+    workspace: str
+    endpoint: str
+    reason: str
+    actor: str | None = None
+    """Object id of who asked; None when the rollout's own check asked."""
+    at: str
+
+
+class RollbackResult(Message):
+    """Output of `rollback`."""
+
+    restored: bool
+    traffic: dict[str, int] = {}
+    message: str
+
+
+class DriftRequest(Message):
+    """Input of `drift`: one incident, opened by its first alert."""
+
+    id: str
+    policy: dict[str, Any]
+    policy_hash: str
+    alert: DriftAlert
+    opened_at: str
+    endpoint_key: str
+
+    def parsed_policy(self) -> PromotionPolicy:
+        return PromotionPolicy.from_wire(self.policy)
+
+
+class RetrainingRequest(Message):
+    """Input of `retraining`."""
+
+    incident: str
+    policy: dict[str, Any]
+    attempt: int = 1
+    cursor: Cursor
+
+    def parsed_policy(self) -> PromotionPolicy:
+        return PromotionPolicy.from_wire(self.policy)
+
+
+class RetrainingResult(Message):
+    """Output of `retraining`."""
+
+    cursor: Cursor
+    outcome: Literal["completed", "failed"]
+    job: str
+    message: str
+
+
+class SweepRequest(Message):
+    """Input of `sweep`: what the timer found; every effect is checked again before it is made."""
+
+    id: str
+    at: str
+    terminated: list[str] = []
+    """Promotions whose instance ended without telling the ledger."""
+
+
+class PromotionRow(Message):
+    """A promotion as lists show it: the ledger's index of its passport."""
+
+    id: str
+    model: str
+    version: str
+    source: AssetRef
+    policy: str
+    team: str | None = None
+    phase: str
+    attempt: int = 1
+    sequence: int = 0
+    """Sequence of the passport entry that wrote this row: an older entry never overwrites a newer."""
+    created_at: str
+    updated_at: str
+    workspace: str = ""
+    """Production workspace."""
+    endpoint: str = ""
+    deployment: str = ""
+    plan_hash: str = ""
+    message: str = ""
+    previous: str | None = None
+    case: str | None = None
+    """The drift incident whose retraining made this version."""
+    trigger: str = ""
+    submitters: list[Submitter] = []
+
+
+class EndpointRow(Message):
+    """Who owns a production endpoint, at which epoch, and what lives there."""
+
+    workspace: str
+    endpoint: str
+    owner: str | None = None
+    epoch: int = 0
+    rollback: str | None = None
+    """The rollback that raised the epoch last."""
+    live: LiveModel | None = None
+    retained: list[Retained] = []
+
+
+class LiveModel(Message):
+    """What serves an endpoint since its last rollout."""
+
+    promotion: str
+    model: str
+    version: str
+    deployment: str
+
+
+class Retained(Message):
+    """A deployment without traffic that is kept for a while."""
+
+    deployment: str
+    until: str
+
+
+class IncidentRow(Message):
+    """The drift incidents of one policy's endpoint: at most one is open."""
+
+    number: int = 0
+    open: str | None = None
+    alerts: list[str] = []
+    """Hashes of the alerts of the newest incident."""
+    runs: list[dict[str, str]] = []
+    """PastRun of every retraining within the budget's memory."""
+
+
+EndpointRow.model_rebuild()
+RolloutRequest.model_rebuild()

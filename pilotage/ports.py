@@ -1,0 +1,254 @@
+"""What the app needs from outside, as protocols. Adapters implement them; tests use the in-memory doubles.
+
+Every method may raise `Throttled`, `Unavailable` or `Busy` (try again) and `PermissionDenied`.
+Calls block and set their own timeouts (at most two minutes); they run in the worker's thread pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from pilotage.domain.access import Actor
+from pilotage.domain.assets import (
+    ArtifactDigest,
+    AssetRef,
+    DataVersion,
+    EnvironmentVersion,
+    Frozen,
+    ModelVersion,
+    Submitter,
+)
+from pilotage.domain.policy import Guardrails, PromotionPolicy
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """UTC, aware. Orchestrations never use it: they have their context's time."""
+
+
+class ModelRegistry(Protocol):
+    """Assets in workspaces and registries."""
+
+    def pin(self, kind: Literal["models", "environments", "data", "components"], ref: AssetRef) -> AssetRef:
+        """Resolve a label (`@latest`) to the version it means now; a pinned ref comes back as it is. Raises NotFound."""
+
+    def model(self, ref: AssetRef) -> ModelVersion:
+        """Raises NotFound."""
+
+    def model_digest(self, ref: AssetRef) -> ArtifactDigest:
+        """Digest of the artifact's blobs, read in a stream. Raises NotFound when there is no file."""
+
+    def submitters(self, model: ModelVersion) -> list[Submitter]:
+        """The registrant and, where the model came from a job, that job's owner, by object id where it can be told."""
+
+    def begin_share_model(self, source: AssetRef, target: AssetRef) -> None:
+        """Start copying a workspace's version into a registry; returns at once, and does nothing when it exists."""
+
+    def environment(self, ref: AssetRef) -> EnvironmentVersion:
+        """Raises NotFound."""
+
+    def begin_share_environment(self, source: AssetRef, target: AssetRef) -> None:
+        """As `begin_share_model`."""
+
+    def data(self, ref: AssetRef) -> DataVersion:
+        """Raises NotFound. Reads the files to digest them."""
+
+    def read_data(self, ref: AssetRef, limit: int) -> list[tuple[str, bytes]]:
+        """Files (path, content) of a pinned data asset, sorted by path. Raises InvalidInput over `limit` bytes in all."""
+
+
+class EndpointState(Frozen):
+    """An online endpoint as read."""
+
+    workspace: str
+    name: str
+    provisioning_state: str
+    """`Succeeded`, `Failed`, or a state on the way (`Creating`, `Updating`, `Deleting`)."""
+    traffic: dict[str, int] = {}
+    tags: dict[str, str] = {}
+
+
+class DeploymentSpec(Frozen):
+    """An online deployment as wanted."""
+
+    workspace: str
+    endpoint: str
+    name: str
+    model: str
+    """`azureml://registries/{r}/models/{n}/versions/{v}`."""
+    environment: str | None = None
+    instance_type: str
+    instances: int = 1
+    tags: dict[str, str] = {}
+
+
+class DeploymentState(DeploymentSpec):
+    """An online deployment as read."""
+
+    provisioning_state: str
+    error: str = ""
+
+
+class Answer(Frozen):
+    """What a scoring request was answered."""
+
+    status: int
+    body: str
+    seconds: float
+    deployment: str = ""
+
+
+class Deployments(Protocol):
+    """Managed online endpoints. `begin_*` returns once Azure has accepted; the state is polled."""
+
+    def endpoint(self, workspace: str, name: str) -> EndpointState | None: ...
+
+    def endpoints(self, workspace: str) -> list[EndpointState]: ...
+
+    def deployment(self, workspace: str, endpoint: str, name: str) -> DeploymentState | None: ...
+
+    def deployments(self, workspace: str, endpoint: str) -> list[DeploymentState]: ...
+
+    def begin_create_endpoint(self, workspace: str, name: str, tags: dict[str, str]) -> None: ...
+
+    def begin_set_traffic(self, workspace: str, endpoint: str, traffic: dict[str, int]) -> None: ...
+
+    def begin_create_deployment(self, spec: DeploymentSpec) -> None: ...
+
+    def begin_delete_deployment(self, workspace: str, endpoint: str, name: str) -> None: ...
+
+    def logs(self, workspace: str, endpoint: str, name: str, lines: int = 50) -> str: ...
+
+    def score(self, workspace: str, endpoint: str, body: bytes, deployment: str | None = None) -> Answer:
+        """Send one scoring request; any HTTP status is an answer. Raises Unavailable when there is none."""
+
+
+class JobSpec(Frozen):
+    """A pipeline component to run as a job under a deterministic name."""
+
+    workspace: str
+    name: str
+    component: AssetRef
+    """Pinned."""
+    inputs: dict[str, str]
+    """Input -> literal, or data asset id."""
+    compute: str
+    tags: dict[str, str] = {}
+    experiment: str
+
+
+class JobState(Frozen):
+    name: str
+    status: str
+    """Azure ML's word: NotStarted, Running, Completed, Failed, Canceled, ..."""
+    message: str = ""
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in ("Completed", "Failed", "Canceled", "NotResponding")
+
+
+class Jobs(Protocol):
+    def begin(self, spec: JobSpec) -> None:
+        """Submit; does nothing when the job exists. Raises NotFound for an unknown component or input."""
+
+    def state(self, workspace: str, name: str) -> JobState | None: ...
+
+    def cancel(self, workspace: str, name: str) -> None: ...
+
+
+class Records(Protocol):
+    """Create-only records (Azure Storage blobs in production)."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """True: created. False: it exists with the same bytes. Raises Conflict when the bytes differ."""
+
+    def read(self, name: str) -> bytes | None: ...
+
+    def names(self, prefix: str, limit: int | None = None) -> list[str]:
+        """Names under a prefix, sorted."""
+
+    def delete(self, name: str) -> None:
+        """Only for markers of the outbox: evidence is never deleted. Absent is fine."""
+
+
+class Rows(Protocol):
+    """Small mutable rows with optimistic concurrency (an Azure table in production)."""
+
+    def get(self, table: str, key: str) -> tuple[dict[str, Any], str] | None:
+        """The row's JSON value and its etag."""
+
+    def put(self, table: str, key: str, value: dict[str, Any], etag: str | None, columns: dict[str, str] | None = None) -> None:
+        """Insert (etag None) or replace exactly the version of the etag. Raises Conflict when somebody else was first.
+
+        `columns` are short texts to filter by in `scan`.
+        """
+
+    def scan(self, table: str, where: dict[str, str] | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """Values whose columns equal `where`, newest key last."""
+
+
+class Notification(Frozen):
+    """What is told to people: no secrets but the link, which is why it is made in the activity."""
+
+    kind: str
+    title: str
+    text: str
+    promotion: str
+    link: str = ""
+    decision_url: str = ""
+    link_token: str = ""
+    facts: dict[str, str] = {}
+
+
+class Notifier(Protocol):
+    def send(self, notification: Notification) -> None:
+        """Raises Unavailable when the channel does not accept it."""
+
+
+class Identity(Protocol):
+    def verify(self, authorization: str | None) -> Actor:
+        """The caller of a bearer token, verified against the issuer's keys. Raises Unauthenticated."""
+
+
+class LinkClaims(Frozen):
+    """What a decision link is bound to."""
+
+    promotion: str
+    stage: str
+    plan_hash: str
+    attempt: int
+
+
+class Tickets(Protocol):
+    """Signed, expiring decision links."""
+
+    def issue(self, claims: LinkClaims, expires_at: datetime) -> str: ...
+
+    def redeem(self, token: str) -> LinkClaims:
+        """Raises Forbidden (forged) or Gone (expired)."""
+
+
+class PolicySource(Protocol):
+    """Where policies come from. A policy that can't be read is an error of that policy only."""
+
+    def policies(self) -> Sequence[PromotionPolicy]: ...
+
+    def guardrails(self) -> Guardrails: ...
+
+    def problems(self) -> Iterable[str]:
+        """Why policies were left out, each with file, line and fix."""
+
+
+class Orchestrator(Protocol):
+    """The durable client, as far as triggers use it."""
+
+    def state(self, instance_id: str) -> str | None:
+        """Runtime status (`PENDING`, `RUNNING`, `COMPLETED`, `FAILED`, `TERMINATED`, ...); None: no such instance."""
+
+    def start(self, orchestration: str, instance_id: str, message: dict[str, Any]) -> None:
+        """Durable when it returns; a second start of one id is a success that starts nothing."""
+
+    def raise_event(self, instance_id: str, event: str, data: dict[str, Any]) -> None: ...
