@@ -250,6 +250,10 @@ class EndpointRow(Message):
     """The rollback that raised the epoch last."""
     live: LiveModel | None = None
     retained: list[Retained] = []
+    displaced: list[str] = []
+    """Owners and rollbacks whose epoch a rollback ended: they never act on this endpoint again."""
+    released: list[int] = []
+    """Epochs whose owners gave the endpoint up by themselves: a repeated release is told so."""
 
 
 class LiveModel(Message):

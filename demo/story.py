@@ -1,0 +1,179 @@
+"""The story, chapter by chapter. Each returns what the next one builds on, or raises NotObserved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from demo.narrator import Narrator
+from demo.people import Approver, NotObserved, Pilotage, wait_for
+from demo.science import DataScientist
+
+MODEL = "air-time"
+ENDPOINT = "air-time"
+ENDED = {"succeeded", "failed", "inconclusive", "errored", "rejected", "expired", "held", "skipped", "rolled_back", "terminated"}
+
+
+@dataclass
+class Story:
+    """Who takes part, and what has been seen so far."""
+
+    env: dict[str, str]
+    narrator: Narrator
+    pilotage: Pilotage
+    approver: Approver
+    scientist: DataScientist
+    promotions: list[str] = field(default_factory=list)
+
+    # --- chapters ---------------------------------------------------------------------------------
+
+    def first_version(self) -> str:
+        self.narrator.chapter("1. A model is registered, and goes to production by itself")
+        self.scientist.prepare_workspace()
+        self.narrator.say("registered the sample's environment, data, components and pipeline in mlw-dev (azure-ai-ml)")
+        folder = self.scientist.train("winter")
+        self.narrator.say(f"trained on winter flights: {folder.name}")
+        self._register(folder, "1")
+        promotion = self._through("1", {"1": 100})
+        self._scores_like(folder, "winter")
+        return promotion
+
+    def drift_and_second_version(self) -> str:
+        self.narrator.chapter("2. Summer comes: drift, retraining, and the new version beside the old one")
+        version = self.scientist.summer_arrives()
+        self.narrator.say(f"summer flights registered as training data and holdout, version {version}")
+        self.scientist.raise_drift_alert(ENDPOINT)
+        self.narrator.say("drift alert published to the custom topic (azure-eventgrid), twice: Event Grid delivers at least once")
+        self._advance("PT10M", "the policy gathers alerts for 10 minutes")
+        job = wait_for("the retraining job", self.scientist.retraining_job)
+        self.narrator.good(f"retraining job {job} runs in mlw-dev")
+        self._await_version("2", timeout=240)
+        if len(self.scientist.retraining_jobs()) != 1:
+            raise NotObserved(f"one alert delivered twice started {self.scientist.retraining_jobs()}")
+        promotion = self._through("2", {"2": 100})
+        folder = self.scientist.download("2")
+        self._scores_like(folder, "summer")
+        return promotion
+
+    def broken_version(self) -> str:
+        self.narrator.chapter("3. A broken version is stopped by its gate")
+        before = self.scientist.traffic(ENDPOINT)
+        folder = self.scientist.train("summer", unit="hours")
+        self.narrator.say("somebody trains on hours instead of minutes, and registers it")
+        self._register(folder, "3")
+        promotion = self._await_version("3")
+        found = self._follow(promotion, until=ENDED)
+        if found["phase"] != "failed":
+            raise NotObserved(f"version 3 ended {found['phase']}: {found.get('message')}")
+        if self.scientist.traffic(ENDPOINT) != before:
+            raise NotObserved("the traffic changed although the gate failed")
+        self.narrator.good(f"stopped: {found['message']}")
+        return promotion
+
+    def rolled_back(self, promotion: str, expected: dict[str, int]) -> None:
+        self.narrator.chapter("4. One HTTP call takes production back")
+        self.pilotage.roll_back(promotion, "demo: customers complain")
+        self.narrator.say(f"POST /api/promotions/{promotion}/rollback")
+        wait_for("the rollback", lambda: True if self.scientist.traffic(ENDPOINT) == expected else None)
+        wait_for("the phase rolled_back", lambda: True if self.pilotage.promotion(promotion)["phase"] == "rolled_back" else None)
+        self.narrator.good(f"traffic is exactly as before: {expected}")
+        status, _ = self.scientist.score(ENDPOINT, self.scientist.rows("winter"))
+        if status != 200:
+            raise NotObserved(f"after the rollback the endpoint answers {status}")
+        self.narrator.good("the endpoint answers with version 1")
+
+    def ending(self) -> None:
+        rows = [[p["id"], f"{p['model']}:{p['version']}", p["phase"], p.get("message", "")[:90]]
+                for p in sorted(self.pilotage.promotions(model=MODEL), key=lambda p: int(p["version"]))]
+        self.narrator.table("Promotions", ["id", "model", "phase", "message"], rows)
+        phases = {row[1]: row[2] for row in rows}
+        wanted = {f"{MODEL}:1": "succeeded", f"{MODEL}:2": "rolled_back", f"{MODEL}:3": "failed"}
+        if phases != wanted:
+            raise NotObserved(f"the promotions ended {phases}; the story promises {wanted}")
+
+    # --- scenes -----------------------------------------------------------------------------------
+
+    def _register(self, folder: Any, version: str) -> None:
+        self.scientist.register(folder, version)
+        self.narrator.say(f"registered {MODEL}:{version} in mlw-dev through azure-ai-ml; its event is on the way")
+
+    def _await_version(self, version: str, timeout: float = 60) -> str:
+        def look() -> str | None:
+            return next((p["id"] for p in self.pilotage.promotions(model=MODEL) if p["version"] == version), None)
+
+        promotion = wait_for(f"a promotion of {MODEL}:{version}", look, timeout)
+        self.narrator.good(f"event received, promotion {promotion} started")
+        return promotion
+
+    def _through(self, version: str, shares: dict[str, int]) -> str:
+        """Follow a promotion to its end in production, approving on the way."""
+        promotion = self._await_version(version)
+        found = self._follow(promotion, until=ENDED | {"awaiting_approval"})
+        if found["phase"] != "awaiting_approval":
+            raise NotObserved(f"{promotion} ended {found['phase']}: {found.get('message')}")
+        announcement = wait_for("the announcement", lambda: self.approver.announcement(promotion))
+        self.narrator.say(f"the team's channel says: {announcement['title']}")
+        self.approver.decide(announcement, "approve", "gates passed, go")
+        self.narrator.good("Grace Hopper approved over HTTP, with her token and the link's")
+        found = self._follow(promotion, until=ENDED, bakes=True)
+        if found["phase"] != "succeeded":
+            raise NotObserved(f"{promotion} ended {found['phase']}: {found.get('message')}")
+        traffic = self.scientist.traffic(ENDPOINT)
+        if sum(traffic.values()) != 100 or traffic.get(found["deployment"]) != 100:
+            raise NotObserved(f"traffic is {traffic}, not 100 % to {found['deployment']}")
+        self.narrator.good(f"live: {traffic}")
+        self.promotions.append(promotion)
+        return promotion
+
+    def _follow(self, promotion: str, until: set[str], bakes: bool = False) -> dict[str, Any]:
+        """Tell each passport entry as it is written, until a phase is reached."""
+        told = 0
+
+        def look() -> dict[str, Any] | None:
+            nonlocal told
+            found = self.pilotage.promotion(promotion)
+            for step in found["steps"][told:]:
+                self.narrator.say(f"  {step['kind']:<8}{describe(step)}", "dim")
+                told += 1
+                if bakes and step["step"] == "rollout.check" and "%" in str(step["data"].get("when")):
+                    told = told  # the check follows the bake
+                if bakes and step["kind"] == "outcome" and step["step"] == "rollout.traffic":
+                    self._advance("PT30M", "the step bakes for at most 30 minutes")
+            return found if found["phase"] in until else None
+
+        return wait_for(f"{promotion} in one of {sorted(until)}", look, timeout=180)
+
+    def _advance(self, duration: str, why: str) -> None:
+        httpx.post(f"{self.env['EMULATOR_URL']}/_emulator/clock", json={"advance": duration}, verify=self.env["SSL_CERT_FILE"],
+                   timeout=30, trust_env=False).raise_for_status()
+        self.narrator.say(f"  clock   {duration} pass in virtual time: {why}", "dim")
+
+    def _scores_like(self, folder: Any, season: str) -> None:
+        rows = self.scientist.rows(season)
+        status, live = self.scientist.score(ENDPOINT, rows)
+        offline = self.scientist.predict(folder, rows)
+        apart = max(abs(a - b) for a, b in zip(live, offline, strict=True)) if status == 200 else float("inf")
+        if status != 200 or apart > 1e-9:
+            raise NotObserved(f"the endpoint answered {status} and differs from the offline prediction by {apart}")
+        self.narrator.good(f"scored {len(rows['data'])} flights through the live endpoint; equal to the model's offline prediction "
+                           f"(first: {live[0]:.1f} minutes)")
+
+
+def describe(step: dict[str, Any]) -> str:
+    """One passport entry in a line."""
+    data = step["data"]
+    match step["step"]:
+        case "staging.gates":
+            return "gates: " + "; ".join(f"{r['gate']} {r['outcome']} ({r['message']})" for r in data["results"])
+        case "phase":
+            return f"phase {step['phase']}" + (f": {data['message']}" if data.get("message") else "")
+        case "rollout.traffic" | "rollback.traffic":
+            return f"{step['step']} {data['traffic']}"
+        case "plan":
+            return f"plan {data['hash'][:19]} -> {data['plan']['endpoint']} as {data['plan']['deployment']}"
+        case "approval":
+            return f"approval {data['outcome']} by {', '.join(data['tally']['approvals'])}"
+        case _:
+            return step["step"]

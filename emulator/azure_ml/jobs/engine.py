@@ -1,0 +1,311 @@
+"""Runs jobs: commands as processes, pipelines step by step, and goes on with both after a restart.
+
+A run that was cut off by the end of the platform is taken up where it was: steps that had ended keep
+their result, a command that was running is run again from its start. A command should therefore bear to
+be run twice, as on a preemptible node in Azure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from emulator.azure_ml.errors import AzureMlError
+from emulator.azure_ml.jobs import expressions, image, processes
+from emulator.azure_ml.jobs.data import Data
+from emulator.azure_ml.jobs.failures import RunFailed
+from emulator.azure_ml.jobs.logs import COMMAND_LOG, Logs
+from emulator.azure_ml.jobs.outputs import register
+from emulator.azure_ml.jobs.runs import Run, Runs
+from emulator.azure_ml.jobs.submission import check_literal, order
+
+if TYPE_CHECKING:
+    from emulator.azure_ml.service import AzureMl
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+_CHILDREN = uuid.UUID("3b0f1c5c-58b7-4d0f-9d0e-2f6a4c1f6b55")
+
+
+class Engine:
+    """One task for each root run."""
+
+    def __init__(self, azure_ml: AzureMl, runs: Runs, logs: Logs) -> None:
+        self._azure_ml = azure_ml
+        self._runs = runs
+        self._logs = logs
+        self._data = Data(azure_ml.locations, azure_ml.scopes, azure_ml.context.storage)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._processes = asyncio.Semaphore(max(2, os.cpu_count() or 2))
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Take up what an earlier platform left unfinished."""
+        for run in self._runs.unfinished():
+            logger.info("going on with job %s (%s)", run.name, run.status)
+            self.begin(run)
+
+    async def stop(self) -> None:
+        """End every process; the runs stay as they are, for the next start."""
+        self._stopping = True
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def begin(self, run: Run) -> None:
+        """Run a root run in the background; one that is already running goes on."""
+        key = run.id.lower()
+        if key not in self._tasks:
+            task = asyncio.create_task(self._root(run), name=f"job {run.name}")
+            self._tasks[key] = task
+            task.add_done_callback(lambda _: self._tasks.pop(key, None))
+
+    async def cancel(self, run: Run) -> None:
+        """Return once the run and all below it have ended; durable, so that a restart cancels too."""
+        if run.terminal:
+            return
+        self._runs.change(run, _request_cancel)
+        self._runs.set_status(run, self._scope(run), "CancelRequested")
+        task = self._tasks.get(run.id.lower())
+        if task is None:
+            self._cancelled(run)  # left over from an earlier platform: start() has not come to it
+            return
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _root(self, run: Run) -> None:
+        try:
+            if self._runs.get(run.scope_id, run.name).cancel_requested:
+                raise asyncio.CancelledError
+            await self._run(run, run.spec["values"])
+        except RunFailed:
+            pass  # recorded on the run
+        except asyncio.CancelledError:
+            if not self._stopping:
+                self._cancelled(run)
+        except Exception as problem:
+            logger.exception("job %s broke", run.name)
+            self._runs.set_status(run, self._scope(run), "Failed", _broken(problem))
+
+    async def _run(self, run: Run, values: Json) -> dict[str, Json]:
+        """Execute a run of either kind and record how it ended; returns its outputs. Raises `RunFailed`."""
+        scope = self._scope(run)
+        current = self._runs.get(run.scope_id, run.name)
+        if current.status == "Completed":
+            return current.outputs
+        if current.error is not None:
+            raise RunFailed(**current.error)
+        try:
+            outputs = await (self._pipeline(current, values) if current.kind == "pipeline" else self._command(current, values))
+        except RunFailed as failure:
+            self._runs.set_status(current, scope, "Failed", failure.error)
+            raise
+        except AzureMlError as refusal:
+            self._runs.set_status(current, scope, "Failed", {"code": refusal.code, "message": refusal.message})
+            raise RunFailed(refusal.code, refusal.message) from refusal
+        except Exception as problem:
+            logger.exception("run %s broke", run.name)
+            self._runs.set_status(current, scope, "Failed", _broken(problem))
+            raise RunFailed(**_broken(problem)) from problem
+        finally:
+            if not self._stopping:
+                await asyncio.shield(asyncio.to_thread(self._data.store_logs, run.name, scope, self._logs.folder(run)))
+        self._runs.set_status(current, scope, "Completed")
+        return outputs
+
+    async def _command(self, run: Run, values: Json) -> dict[str, Json]:
+        spec, scope, folder = run.spec, self._scope(run), self._logs.folder(run)
+        if run.attempts:
+            processes.end_leftovers(run.name)
+        async with self._processes:
+            run = self._runs.set_status(run, scope, "Starting")
+            await asyncio.to_thread(folder.prepare)
+            await asyncio.to_thread(self._data.fetch_code, spec["code"], folder)
+            inputs = {}
+            for name, value in values.items():
+                mode = value.get("mode") or spec["inputs"][name].get("mode")
+                inputs[name] = await asyncio.to_thread(self._data.fetch_input, name, value, mode, scope, folder)
+            outputs = {name: self._data.output_path(name, definition, folder) for name, definition in spec["outputs"].items()}
+            variables = {
+                **spec["environment_variables"],
+                **{f"AZURE_ML_INPUT_{name}": text for name, text in inputs.items()},
+                **{f"AZURE_ML_OUTPUT_{name}": text for name, text in outputs.items()},
+                **image.environment(self._azure_ml.context, run, scope, folder.home),
+            }
+            command = expressions.render(spec["command"], inputs, outputs)
+            run = self._runs.change(run, _count_attempt)
+            run = self._runs.set_status(run, scope, "Running")
+            try:
+                code = await processes.run(command, folder.code, variables, self._logs.file(run, COMMAND_LOG), spec["timeout"])
+            except processes.TimedOut:
+                raise RunFailed("JobTimeout", f"The job ran longer than its limit of {spec['timeout']:g} seconds.") from None
+            if code != 0:
+                raise RunFailed(
+                    "UserError",
+                    f"Execution failed. User process '{command.split()[0]}' exited with status code {code}. "
+                    f"Please check log file '{COMMAND_LOG}' for error details. Error: {self._logs.tail(run)}",
+                )
+            written = {}
+            for name, definition in spec["outputs"].items():
+                written[name] = await asyncio.to_thread(self._data.store_output, name, definition, run.name, scope, folder)
+                if definition.get("asset"):
+                    await register(self._azure_ml, scope, run, definition["asset"], written[name])
+            self._runs.change(run, lambda current: current.outputs.update(written))
+            await asyncio.to_thread(folder.discard)
+        return written
+
+    async def _pipeline(self, run: Run, values: Json) -> dict[str, Json]:
+        scope, steps = self._scope(run), run.spec["steps"]
+        run = self._runs.set_status(run, scope, "Running")
+        self._note(run, f"Running {len(steps)} steps: {', '.join(order(steps))}")
+        done: dict[str, dict[str, Json]] = {}
+        failed: dict[str, RunFailed] = {}
+        running: dict[asyncio.Task[dict[str, Json]], str] = {}
+        try:
+            while True:
+                if not failed or run.spec["continue_on_failure"]:
+                    for name in _ready(steps, done, failed, set(running.values())):
+                        running[asyncio.create_task(self._step(run, name, values, done), name=f"{run.name}/{name}")] = name
+                if not running:
+                    break
+                ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    name = running.pop(task)
+                    problem = task.exception()
+                    if problem is None:
+                        done[name] = task.result()
+                        self._note(run, f"{name} completed")
+                    elif isinstance(problem, RunFailed):
+                        failed[name] = problem
+                        self._note(run, f"{name} failed: {problem.message}")
+                    else:
+                        raise problem
+                if failed and not run.spec["continue_on_failure"]:
+                    break
+        finally:
+            await self._abandon(run, running)
+        if failed:
+            name, failure = next(iter(failed.items()))
+            raise RunFailed(failure.code, f"Step {name} failed. {failure.message}")
+        outputs = {
+            options["parent"]: done[name][output]
+            for name, step in steps.items()
+            for output, options in step["outputs"].items()
+            if options.get("parent") and output in done[name]
+        }
+        self._runs.change(run, lambda current: current.outputs.update(outputs))
+        return outputs
+
+    async def _step(self, parent: Run, name: str, values: Json, done: dict[str, dict[str, Json]]) -> dict[str, Json]:
+        step = parent.spec["steps"][name]
+        spec = {**step["spec"], "outputs": _outputs(parent, step)}
+        child = self._runs.add(
+            Run(
+                scope_id=parent.scope_id,
+                # The same name again after a restart, so that a step is never there twice.
+                name=str(uuid.uuid5(_CHILDREN, f"{parent.id}/{name}".lower())),
+                kind=spec["kind"],
+                spec=spec,
+                created_by=parent.created_by,
+                created=self._runs.now(),
+                experiment=parent.experiment,
+                display_name=name,
+                parent=parent.name,
+                root=parent.root,
+                step=name,
+                properties={"azureml.moduleName": name, "azureml.parentRunId": parent.name},
+            ),
+            self._scope(parent),
+        )
+        try:
+            inputs = _inputs(name, step, values, done)
+        except AzureMlError as refusal:
+            failure = RunFailed(refusal.code, refusal.message)
+            self._runs.set_status(child, self._scope(child), "Failed", failure.error)
+            raise failure from refusal
+        return await self._run(child, inputs)
+
+    async def _abandon(self, run: Run, running: dict[asyncio.Task[dict[str, Json]], str]) -> None:
+        """End the steps that still run, because another failed or the pipeline is being cancelled."""
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        if running and not self._stopping:
+            for child in self._runs.children(run):
+                if child.step in running.values():
+                    self._cancelled(child)
+
+    def _cancelled(self, run: Run) -> None:
+        for child in self._runs.children(run):
+            if not child.terminal:
+                self._cancelled(child)
+        self._runs.set_status(run, self._scope(run), "Canceled")
+
+    def _note(self, run: Run, line: str) -> None:
+        self._logs.add(run, line, self._runs.now())
+
+    def _scope(self, run: Run) -> Any:
+        return self._azure_ml.scopes.of_id(run.scope_id)
+
+
+def _ready(steps: Json, done: Json, failed: Json, running: set[str]) -> list[str]:
+    """The steps that can start: all they read from is there."""
+    taken = {*done, *failed, *running}
+    return [
+        name
+        for name, step in steps.items()
+        if name not in taken and all(bound["step"] in done for bound in step["inputs"].values() if "step" in bound)
+    ]
+
+
+def _inputs(name: str, step: Json, values: Json, done: dict[str, dict[str, Json]]) -> Json:
+    """A step's inputs, with what they are bound to put in place."""
+    literals = {key: value["literal"] for key, value in values.items() if "literal" in value}
+    found: Json = {}
+    for key, bound in step["inputs"].items():
+        definition = step["spec"]["inputs"][key]
+        mode = {"mode": bound["mode"]} if bound.get("mode") else {}
+        if "parent" in bound:
+            value = values.get(bound["parent"])
+            if value is None:
+                if definition.get("default") is not None:
+                    found[key] = {"literal": str(definition["default"])}
+                continue
+            if "literal" in value:
+                check_literal(f"{name}.{key}", value["literal"], definition)
+            found[key] = {**value, **mode}
+        elif "step" in bound:
+            found[key] = {**done[bound["step"]][bound["output"]], **mode}
+        elif "literal" in bound:
+            found[key] = {"literal": expressions.interpolate(bound["literal"], literals)}
+        else:
+            found[key] = bound
+    return found
+
+
+def _outputs(parent: Run, step: Json) -> Json:
+    """A step's outputs: what its component says, then the pipeline's about the output it becomes, then the step's own."""
+    merged = {}
+    for name, definition in step["spec"]["outputs"].items():
+        options = step["outputs"].get(name, {})
+        above = parent.spec["outputs"].get(options.get("parent"), {})
+        asked = {key: above[key] for key in ("uri", "asset") if key in above}
+        merged[name] = {**definition, **asked, **{key: value for key, value in options.items() if key != "parent"}}
+    return merged
+
+
+def _broken(problem: Exception) -> dict[str, str]:
+    return {"code": "ServiceError", "message": f"{type(problem).__name__}: {problem}"}
+
+
+def _request_cancel(run: Run) -> None:
+    run.cancel_requested = True
+
+
+def _count_attempt(run: Run) -> None:
+    run.attempts += 1

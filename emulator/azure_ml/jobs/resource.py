@@ -1,0 +1,139 @@
+"""The ARM resource type `jobs`: submit, read, list, change what may change, cancel."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from emulator.azure_ml.errors import ValidationError
+from emulator.azure_ml.jobs import view
+from emulator.azure_ml.jobs.runs import Run
+from emulator.azure_ml.jobs.submission import InvalidJob, Submission
+from emulator.azure_ml.listing import selected
+from emulator.azure_ml.resource import ArmRequest, Unsupported, json_response
+
+if TYPE_CHECKING:
+    from emulator.azure_ml.service import AzureMl
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,254}$")
+_MUTABLE = frozenset({"tags", "description", "displayName", "isArchived"})
+_IGNORED = frozenset({"status", "services", "properties", "experimentName", "outputs", "inputs", "settings"})
+"""Not compared when a job is sent again as it was read: the service filled these in."""
+_PAGE = 100
+
+
+class Jobs(Unsupported):
+    def __init__(self, azure_ml: AzureMl) -> None:
+        self._azure_ml = azure_ml
+
+    async def put(self, request: ArmRequest) -> Response:
+        """Submit a job. The same request again answers the job there is; only its tags and texts can change."""
+        if request.scope.is_registry:
+            raise ValidationError("Jobs run in workspaces.")
+        if not _NAME.match(request.name):
+            raise ValidationError(f"The job name {request.name!r} is invalid: it may have letters, digits, '-' and '_'.")
+        jobs = self._azure_ml.jobs
+        body = request.properties
+        existing = jobs.runs.find(request.scope.id, request.name)
+        if existing is not None:
+            return json_response(self._shown(self._changed(existing, body), request))
+        spec, values = Submission(request.scope, self._azure_ml.locations).job(body)
+        run = Run(
+            scope_id=request.scope.id,
+            name=request.name,
+            kind=spec["kind"],
+            spec={**spec, "values": values},
+            created_by={"object_id": request.caller.object_id, "name": request.caller.name},
+            created=jobs.runs.now(),
+            experiment=str(body.get("experimentName") or "Default"),
+            display_name=str(body.get("displayName") or request.name),
+            root=request.name,
+            tags=_texts(body.get("tags")),
+            properties=_texts(body.get("properties")),
+            description=body.get("description"),
+            hidden=bool(body.get("isArchived")),
+            body={key: value for key, value in body.items() if key not in ("tags", "properties", "description")},
+        )
+        run = jobs.runs.add(run, request.scope)
+        jobs.engine.begin(run)
+        return json_response(self._shown(run, request), status=201)
+
+    async def get(self, request: ArmRequest) -> Response:
+        return json_response(self._shown(self._azure_ml.jobs.runs.get(request.scope.id, request.name), request))
+
+    async def list(self, request: ArmRequest) -> Response:
+        """Root jobs, newest first; `$skip` pages, `jobType`, `tag`, `listViewType` filter."""
+        query = dict(request.query)
+        kind, tag = query.get("jobType", "").lower(), query.get("tag")
+        found = [
+            run
+            for run in self._azure_ml.jobs.runs.roots(request.scope.id)
+            if (not kind or run.kind == kind)
+            and (not tag or tag in run.tags)
+            and selected({"isArchived": run.hidden}, {"listViewType": query.get("listViewType", "ActiveOnly")})
+        ]
+        skip = int(query["$skip"]) if query.get("$skip", "").isdecimal() else 0
+        body: dict[str, Any] = {"value": [self._shown(run, request) for run in found[skip : skip + _PAGE]]}
+        if len(found) > skip + _PAGE:
+            kept = "&".join(f"{key}={value}" for key, value in query.items() if key != "$skip")
+            body["nextLink"] = f"{self._azure_ml.context.base_url}{request.id}?{kept}&$skip={skip + _PAGE}"
+        return json_response(body)
+
+    async def post(self, request: ArmRequest) -> Response:
+        if request.action != "cancel":
+            return await super().post(request)
+        jobs = self._azure_ml.jobs
+        run = jobs.runs.get(request.scope.id, request.name)
+        if run.parent is not None:
+            raise InvalidJob(f"{run.name} is a step of {run.root}: cancel that.")
+        operation = self._azure_ml.operations.begin(
+            jobs.CANCEL, run.id, {"scope": run.scope_id, "name": run.name}, request.fail
+        )
+        return Response(status_code=202, headers=self._azure_ml.operations.response_headers(operation))
+
+    def _changed(self, run: Run, body: dict[str, Any]) -> Run:
+        """A job sent again: its texts and tags are taken over, anything else must be as it was."""
+        if run.parent is not None:
+            raise InvalidJob(f"{run.name} is a step of {run.root} and can't be changed.")
+        for key, value in body.items():
+            if key in _MUTABLE or value == run.body.get(key):
+                continue
+            if key in _IGNORED and (not value or _same_again(key, value, run)):
+                continue
+            raise InvalidJob(f"A job named {run.name} already exists with another {key}; only tags and texts of a job can change.")
+
+        def change(current: Run) -> None:
+            if "tags" in body:
+                current.tags = _texts(body["tags"])
+            if "description" in body:
+                current.description = body["description"]
+            if body.get("displayName"):
+                current.display_name = body["displayName"]
+            if "isArchived" in body:
+                current.hidden = bool(body["isArchived"])
+
+        return self._azure_ml.jobs.runs.change(run, change)
+
+    def _shown(self, run: Run, request: ArmRequest) -> dict[str, Any]:
+        return view.arm(run, request.scope, self._azure_ml.context.base_url)
+
+
+def _same_again(key: str, value: Any, run: Run) -> bool:
+    """Whether a property is what a client reads back, rather than what was first sent."""
+    match key:
+        case "inputs":
+            return bool(value == view.inputs(run))
+        case "outputs":
+            return bool(value == view.outputs(run))
+        case "properties":
+            return {**run.properties, **_texts(value)} == run.properties
+        case "experimentName":
+            return bool(value == run.experiment)
+        case _:
+            return key in ("status", "services")
+
+
+def _texts(values: Any) -> dict[str, str]:
+    return {str(key): str(value) for key, value in (values or {}).items() if value is not None}

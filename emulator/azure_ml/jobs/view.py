@@ -1,0 +1,109 @@
+"""A run as clients see it: as an ARM job, and as a run of the run history service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emulator.azure_ml.jobs.runs import Run, experiment_id
+from emulator.azure_ml.resource import PROVIDER, Scope
+
+Json = dict[str, Any]
+
+
+def arm(run: Run, scope: Scope, base_url: str) -> Json:
+    """The job resource. A pipeline's step has no properties there, as in Azure: run history has them."""
+    resource: Json = {
+        "id": run.id,
+        "name": run.name,
+        "type": f"{PROVIDER}/workspaces/jobs",
+        "systemData": {"createdAt": run.created, "createdBy": run.created_by["name"], "createdByType": "User"},
+    }
+    if run.parent is not None:
+        return {**resource, "properties": None}
+    properties: Json = {
+        **run.body,
+        "status": run.status,
+        "displayName": run.display_name or run.name,
+        "experimentName": run.experiment,
+        "description": run.description,
+        "tags": run.tags,
+        "properties": run.properties,
+        "isArchived": run.hidden,
+        "services": _services(run, scope, base_url),
+        "inputs": inputs(run),
+        "outputs": outputs(run),
+    }
+    return {**resource, "properties": properties}
+
+
+def history(run: Run, scope: Scope, tenant: str) -> Json:
+    """The run of the history service; `createdBy.userObjectId` is the submitter's object id."""
+    who = {
+        "userObjectId": run.created_by["object_id"],
+        "userTenantId": tenant,
+        "userName": run.created_by["name"],
+        "upn": None,
+    }
+    return {
+        "runId": run.name,
+        "parentRunId": run.parent,
+        "rootRunId": run.root or run.name,
+        "experimentId": experiment_id(run),
+        "dataContainerId": f"dcid.{run.name}",
+        "displayName": run.display_name or run.name,
+        "name": run.display_name or run.name,
+        "description": run.description,
+        "status": run.status,
+        "runType": run.run_type,
+        "runTypeV2": {"orchestrator": "Execution", "traits": [], "computeType": "AmlCompute"},
+        "createdUtc": run.created,
+        "createdTimeUtc": run.created,
+        "startTimeUtc": run.started,
+        "endTimeUtc": run.ended,
+        "createdBy": who,
+        "userId": run.created_by["object_id"],
+        "lastModifiedBy": who,
+        "tags": run.tags,
+        "properties": {**run.properties, "azureml.runsource": run.run_type, "azureml.experimentName": run.experiment},
+        "hidden": run.hidden,
+        "target": str(run.body.get("computeId") or "").rpartition("/")[2] or None,
+        "error": {"error": run.error} if run.error else None,
+    }
+
+
+def details(run: Run, scope: Scope, tenant: str, log_files: dict[str, str]) -> Json:
+    """What `jobs.stream` polls."""
+    return {**history(run, scope, tenant), "logFiles": log_files, "warnings": []}
+
+
+def _services(run: Run, scope: Scope, base_url: str) -> Json:
+    host = base_url.partition("://")[2]
+    return {
+        "Tracking": {"jobServiceType": "Tracking", "endpoint": f"azureml://{host}/mlflow/v1.0{scope.id}", "status": None},
+        "Studio": {"jobServiceType": "Studio", "endpoint": f"{base_url}/runs/{run.name}?wsid={scope.id}", "status": None},
+    }
+
+
+def inputs(run: Run) -> Json:
+    """The inputs as they were sent, with labels such as `@latest` as the versions they stood for."""
+    sent: Json = dict(run.body.get("inputs") or {})
+    for name, value in run.spec["values"].items():
+        if isinstance(sent.get(name), dict) and value.get("asset"):
+            sent[name] = {**sent[name], "uri": value["asset"]}
+    return sent
+
+
+def outputs(run: Run) -> Json:
+    """The outputs as they were asked for, with their addresses once they are written."""
+    sent = run.body.get("outputs") or {}
+    named: Json = {
+        "default": {
+            "jobOutputType": "uri_folder",
+            "uri": f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{run.name}",
+            "mode": "ReadWriteMount",
+        }
+    }
+    for name, definition in run.spec["outputs"].items():
+        shown = {"jobOutputType": definition["type"], "mode": "ReadWriteMount", **(sent.get(name) or {})}
+        named[name] = {**shown, "uri": run.outputs[name]["uri"]} if name in run.outputs else shown
+    return named

@@ -1,0 +1,107 @@
+"""The control API (`/_emulator/...`): virtual time, faults, the journal, the mailbox. Loopback only, like everything here."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from emulator.clock import VirtualClock
+from emulator.faults import FaultRule, Faults
+from emulator.journal import Journal
+
+_DURATION = re.compile(r"^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$")
+MAILBOX_LIMIT = 1000
+
+
+class Control:
+    """Tests and demos hold the platform's strings here."""
+
+    def __init__(self, clock: VirtualClock, faults: Faults, journal: Journal, clock_moved: Callable[[float], Awaitable[None]]) -> None:
+        self._clock, self._faults, self._journal, self._clock_moved = clock, faults, journal, clock_moved
+        self._mailbox: list[dict[str, Any]] = []
+        self._numbers = itertools.count(1)
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            Route("/_emulator/health", self._health),
+            Route("/_emulator/clock", self._get_clock),
+            Route("/_emulator/clock", self._advance, methods=["POST"]),
+            Route("/_emulator/journal", self._get_journal),
+            Route("/_emulator/faults", self._get_faults),
+            Route("/_emulator/faults", self._add_fault, methods=["POST"]),
+            Route("/_emulator/faults", self._clear_faults, methods=["DELETE"]),
+            Route("/_emulator/faults/{number:int}", self._remove_fault, methods=["DELETE"]),
+            Route("/_emulator/mailbox", self._get_mailbox),
+            Route("/_emulator/mailbox", self._clear_mailbox, methods=["DELETE"]),
+            Route("/_emulator/mailbox/{channel}", self._post, methods=["POST"]),
+        ]
+
+    async def _health(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok", "now": self._clock.now().isoformat()})
+
+    async def _get_clock(self, request: Request) -> Response:
+        return JSONResponse({"now": self._clock.now().isoformat(), "offset_seconds": self._clock.offset_seconds})
+
+    async def _advance(self, request: Request) -> Response:
+        """{"advance_seconds": n} or {"advance": "PT1H"}: move everything that waits, together."""
+        body = await request.json()
+        try:
+            seconds = float(body["advance_seconds"]) if "advance_seconds" in body else _seconds(body["advance"])
+            now = self._clock.advance(seconds)
+        except (KeyError, ValueError, TypeError) as error:
+            return JSONResponse({"error": f"give advance_seconds (a number) or advance (such as PT1H): {error}"}, 400)
+        await self._clock_moved(self._clock.offset_seconds)
+        return JSONResponse({"now": now.isoformat(), "offset_seconds": self._clock.offset_seconds})
+
+    async def _get_journal(self, request: Request) -> Response:
+        query = request.query_params
+        items = self._journal.entries(query.get("path", ""), query.get("method", ""), int(query.get("since", "0")))
+        return JSONResponse({"items": items})
+
+    async def _get_faults(self, request: Request) -> Response:
+        return JSONResponse({"items": self._faults.list()})
+
+    async def _add_fault(self, request: Request) -> Response:
+        try:
+            rule = FaultRule.model_validate(await request.json())
+            re.compile(rule.path)
+        except (ValidationError, re.error) as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return JSONResponse({"id": self._faults.add(rule)}, 201)
+
+    async def _clear_faults(self, request: Request) -> Response:
+        self._faults.clear()
+        return Response(status_code=204)
+
+    async def _remove_fault(self, request: Request) -> Response:
+        return Response(status_code=204 if self._faults.remove(request.path_params["number"]) else 404)
+
+    async def _get_mailbox(self, request: Request) -> Response:
+        return JSONResponse({"items": self._mailbox})
+
+    async def _clear_mailbox(self, request: Request) -> Response:
+        self._mailbox.clear()
+        return Response(status_code=204)
+
+    async def _post(self, request: Request) -> Response:
+        """What a webhook notification posts to."""
+        self._mailbox.append({"number": next(self._numbers), "channel": request.path_params["channel"],
+                              "received": self._clock.now().isoformat(), "body": await request.json()})
+        del self._mailbox[:-MAILBOX_LIMIT]
+        return Response(status_code=202)
+
+
+def _seconds(text: str) -> float:
+    match = _DURATION.match(text)
+    if match is None or text in ("P", "PT"):
+        raise ValueError(f"{text!r} is not an ISO 8601 duration")
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()

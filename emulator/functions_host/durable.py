@@ -1,0 +1,185 @@
+"""Between the durable backend and the app: work items go to its functions, answers come back."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import durabletask.internal.helpers as helpers
+import durabletask.internal.orchestrator_service_pb2 as pb
+from durabletask.entities import EntityInstanceId
+from google.protobuf import wrappers_pb2
+
+from emulator.durable import SqliteBackend
+from emulator.functions_host.protos import TypedData
+from emulator.functions_host.runtime import AppRuntime, Function, InvocationFailed
+
+log = logging.getLogger("emulator.durable")
+
+
+class _InProcess:
+    """A gRPC context for calling the backend's methods without gRPC: half the cost of a turn."""
+
+    def is_active(self) -> bool:
+        return True
+
+    def time_remaining(self) -> None:
+        return None
+
+    def abort(self, code: Any, details: str) -> None:
+        raise RuntimeError(f"{code}: {details}")
+
+
+class DurableBridge:
+    def __init__(self, runtime: AppRuntime, backend: SqliteBackend, base_url: str, key: str) -> None:
+        self._runtime, self._backend, self.base_url, self._key = runtime, backend, base_url, key
+        settings = runtime.extension("durableTask")
+        self.hub = str(settings.get("hubName", "TestHubName"))
+        self.default_version: str | None = settings.get("defaultVersion")
+        self._activities_at_once = asyncio.Semaphore(int(settings.get("maxConcurrentActivityFunctions", 20)))
+        self._orchestrators_at_once = asyncio.Semaphore(int(settings.get("maxConcurrentOrchestratorFunctions", 20)))
+        self._orchestrators = self._by_name("orchestrationTrigger", "orchestration")
+        self._activities = self._by_name("activityTrigger", "activity")
+        self._entities = self._by_name("entityTrigger", "entityName")
+        self._context = _InProcess()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._address = ""
+
+    def _by_name(self, trigger: str, field: str) -> dict[str, Function]:
+        return {str(f.trigger.get(field) or f.name).lower(): f for f in self._runtime.of_type(trigger)}
+
+    @property
+    def has_functions(self) -> bool:
+        return bool(self._orchestrators or self._activities or self._entities)
+
+    def start(self, address: str) -> None:
+        self._address = address
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._receive, daemon=True, name="work-items").start()
+
+    async def drain(self, seconds: float) -> None:
+        """Give what is under way a moment; what does not make it is run again at the next start."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+    def _receive(self) -> None:
+        for item in self._backend.GetWorkItems(pb.GetWorkItemsRequest(), self._context):  # type: ignore[arg-type]
+            self._loop.call_soon_threadsafe(self._spawn, item)
+
+    def _spawn(self, item: pb.WorkItem) -> None:
+        task = self._loop.create_task(self._handle(item))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _handle(self, item: pb.WorkItem) -> None:
+        kind = item.WhichOneof("request")
+        try:
+            if kind == "orchestratorRequest":
+                async with self._orchestrators_at_once:
+                    await self._orchestrate(item.orchestratorRequest, item.completionToken)
+            elif kind == "activityRequest":
+                async with self._activities_at_once:
+                    await self._act(item.activityRequest, item.completionToken)
+            elif kind in ("entityRequest", "entityRequestV2"):
+                await self._serve_entity(getattr(item, kind), item.completionToken)
+        except Exception:
+            log.exception("a work item could not be handled")
+
+    async def _complete(self, method: Callable[..., Any], answer: Any) -> None:
+        # A thread: the commit waits for the disk, and the event loop must not.
+        await asyncio.to_thread(method, answer, self._context)
+
+    async def _call(self, function: Function, message: Any) -> bytes:
+        encoded = base64.b64encode(message.SerializeToString()).decode()
+        answer = await self._runtime.invoke(function, {function.trigger["name"]: TypedData(string=encoded)})
+        return base64.b64decode(answer.return_value.string)
+
+    async def _orchestrate(self, request: pb.OrchestratorRequest, token: str) -> None:
+        started = next(e for e in [*request.newEvents, *request.pastEvents] if e.HasField("executionStarted"))
+        name = started.executionStarted.name
+        try:
+            answer = pb.OrchestratorResponse.FromString(await self._call(_find(self._orchestrators, name, "orchestrator"), request))
+        except Exception as error:
+            answer = pb.OrchestratorResponse(actions=[
+                helpers.new_complete_orchestration_action(-1, pb.ORCHESTRATION_STATUS_FAILED, "", _details(error))])
+        answer.instanceId, answer.completionToken = request.instanceId, token
+        await self._complete(self._backend.CompleteOrchestratorTask, answer)
+
+    async def _act(self, request: pb.ActivityRequest, token: str) -> None:
+        instance = request.orchestrationInstance.instanceId
+        answer = pb.ActivityResponse(instanceId=instance, taskId=request.taskId, completionToken=token)
+        try:
+            function = _find(self._activities, request.name, "activity")
+            inputs = {function.trigger["name"]: TypedData(json=request.input.value or "null"), **self.clients(function)}
+            result = await self._runtime.invoke(function, inputs, {"instanceId": TypedData(string=instance)})
+            if result.return_value is not None:
+                answer.result.value = getattr(result.return_value, result.return_value.WhichOneof("data"))
+        except Exception as error:
+            answer.failureDetails.CopyFrom(_details(error))
+        await self._complete(self._backend.CompleteActivityTask, answer)
+
+    async def _serve_entity(self, request: Any, token: str) -> None:
+        infos: list[Any] = []
+        if isinstance(request, pb.EntityRequest):
+            request, infos = helpers.convert_to_entity_batch_request(request)
+        try:
+            function = _find(self._entities, EntityInstanceId.parse(request.instanceId).entity, "entity")
+            answer = pb.EntityBatchResult.FromString(await self._call(function, request))
+        except Exception as error:
+            failed = pb.OperationResult(failure=pb.OperationResultFailure(failureDetails=_details(error)))
+            answer = pb.EntityBatchResult(results=[failed] * len(request.operations), entityState=request.entityState)
+        answer.completionToken = token
+        del answer.operationInfos[:]
+        answer.operationInfos.extend(infos)
+        await self._complete(self._backend.CompleteEntityTask, answer)
+
+    # --- the durable client's binding ---------------------------------------------------------------------
+
+    def clients(self, function: Function) -> dict[str, TypedData]:
+        """Values for the function's durable client parameters."""
+        return {name: TypedData(string=self.client_configuration()) for name in function.durable_clients}
+
+    def management_urls(self) -> dict[str, str]:
+        """URLs with INSTANCEID in the place of the instance's id."""
+        query = self.query()
+        instance = f"{self.base_url}/runtime/webhooks/durabletask/instances/INSTANCEID"
+        return {
+            "id": "INSTANCEID", "statusQueryGetUri": f"{instance}?{query}",
+            "sendEventPostUri": f"{instance}/raiseEvent/{{eventName}}?{query}",
+            "terminatePostUri": f"{instance}/terminate?reason={{text}}&{query}",
+            "rewindPostUri": f"{instance}/rewind?reason={{text}}&{query}",
+            "purgeHistoryDeleteUri": f"{instance}?{query}", "restartPostUri": f"{instance}/restart?{query}",
+            "suspendPostUri": f"{instance}/suspend?reason={{text}}&{query}",
+            "resumePostUri": f"{instance}/resume?reason={{text}}&{query}",
+        }
+
+    def query(self) -> str:
+        return f"taskHub={self.hub}&connection=Storage&code={self._key}"
+
+    def client_configuration(self) -> str:
+        base = f"{self.base_url}/runtime/webhooks/durabletask"
+        return json.dumps({
+            "taskHubName": self.hub, "connectionName": "Storage",
+            "creationUrls": {"createNewInstancePostUri": f"{base}/orchestrators/{{functionName}}[/{{instanceId}}]?{self.query()}"},
+            "managementUrls": self.management_urls(), "baseUrl": base, "httpBaseUrl": base,
+            "requiredQueryStringParameters": self.query(), "rpcBaseUrl": f"http://{self._address}", "useForwardedHost": False,
+            "maxGrpcMessageSizeInBytes": 2147483647, "grpcHttpClientTimeout": "00:01:40"})
+
+
+def _find(functions: dict[str, Function], name: str, kind: str) -> Function:
+    try:
+        return functions[name.lower()]
+    except KeyError:
+        raise LookupError(f"The {kind} function '{name}' doesn't exist, is disabled, or is not {(kind[0] in 'aeo' and 'an') or 'a'} {kind} "
+                          "function") from None
+
+
+def _details(error: Exception) -> pb.TaskFailureDetails:
+    if isinstance(error, InvocationFailed):
+        return pb.TaskFailureDetails(errorType=error.kind, errorMessage=error.text, stackTrace=wrappers_pb2.StringValue(value=error.stack))
+    return pb.TaskFailureDetails(errorType=type(error).__name__, errorMessage=str(error), isNonRetriable=isinstance(error, LookupError))

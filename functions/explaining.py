@@ -1,0 +1,70 @@
+"""A promotion as its readers see it: the index row, and what its passport tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pilotage.bootstrap import App
+from pilotage.domain.approval import tally
+from pilotage.domain.names import rollback_id
+from pilotage.domain.passport import Entry, verify_chain
+from pilotage.domain.phase import PromotionPhase
+from pilotage.domain.policy import ApprovalRule
+from pilotage.messages import ApprovalRequest, PromotionRow
+
+_INTERNAL = {"schema_", "sequence", "submitters"}
+
+
+def summary(row: PromotionRow) -> dict[str, Any]:
+    """One line of a list."""
+    return {**row.model_dump(mode="json", exclude=_INTERNAL), "terminal": PromotionPhase(row.phase).terminal}
+
+
+def explain(this: App, row: PromotionRow) -> dict[str, Any]:
+    """Everything that the ledger knows of a promotion: {..., "steps", "gates", "plan", "approval", "rollbacks", "passport"}."""
+    entries = this.ledger.passports.entries(row.id)
+    return {
+        **summary(row),
+        "submitters": [submitter.model_dump(mode="json") for submitter in row.submitters],
+        "steps": [_step(entry) for entry in entries],
+        "gates": _last(entries, "staging.gates").get("results", []),
+        "plan": _last(entries, "plan").get("plan"),
+        "approval": _approval(this, row),
+        "rollbacks": _rollbacks(this, row.id),
+        "passport": {"entries": len(entries), "head": entries[-1].digest if entries else None, "problems": verify_chain(entries)},
+    }
+
+
+def counted(this: App, request: ApprovalRequest) -> dict[str, Any]:
+    """What the votes on an open request come to so far."""
+    about = {"promotion": request.promotion, "stage": request.stage, "plan_hash": request.plan_hash}
+    votes = this.ledger.approvals.votes(**about, attempt=request.attempt)
+    found = tally(ApprovalRule.model_validate(request.rule), votes, **about, attempt=request.attempt, submitters=request.submitters)
+    return found.model_dump(mode="json")
+
+
+def _step(entry: Entry) -> dict[str, Any]:
+    return entry.model_dump(mode="json", include={"sequence", "at", "kind", "step", "phase", "data"})
+
+
+def _last(entries: list[Entry], step: str) -> dict[str, Any]:
+    return next((entry.data for entry in reversed(entries) if entry.step == step and entry.kind == "outcome"), {})
+
+
+def _approval(this: App, row: PromotionRow) -> dict[str, Any] | None:
+    request = this.ledger.approvals.current(row.id)
+    if request is None:
+        return None
+    return {**request.model_dump(mode="json", include={"stage", "plan_hash", "rule", "opened_at", "expires_at"}),
+            "tally": counted(this, request)}
+
+
+def _rollbacks(this: App, promotion: str) -> list[dict[str, Any]]:
+    """The rollbacks that people asked for; one that the rollout asked for is among its steps."""
+    found: list[dict[str, Any]] = []
+    while (claim := this.ledger.claims.get(rollback_id(promotion, len(found) + 1))) is not None:
+        entries = this.ledger.passports.entries(claim.instance_id)
+        found.append({"id": claim.instance_id, "reason": claim.message["reason"], "actor": claim.message["actor"],
+                      "at": claim.message["at"], "steps": [_step(entry) for entry in entries],
+                      "result": _last(entries, "rollback") or None})
+    return found

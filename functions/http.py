@@ -1,0 +1,158 @@
+"""What every HTTP route shares: a verified caller with a role, a checked body, and errors that say what to do.
+
+Routes are anonymous to the Functions host because a function key is no identity: each verifies the bearer
+token itself and asks for an app role. Answers are JSON; an error is `{"error": {"code", "message"}}`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import azure.functions as func
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pilotage.bootstrap import app
+from pilotage.domain.access import Actor, Role
+from pilotage.errors import (
+    Busy,
+    Conflict,
+    Forbidden,
+    Gone,
+    InvalidInput,
+    InvalidPolicy,
+    NotFound,
+    PermissionDenied,
+    PilotageError,
+    StaleEpoch,
+    Throttled,
+    Unauthenticated,
+    Unavailable,
+)
+
+log = logging.getLogger("pilotage.http")
+BODY_LIMIT = 64 * 1024
+RETRY_AFTER = "10"
+"""Seconds."""
+
+_STATUS: tuple[tuple[type[PilotageError], int], ...] = (
+    (InvalidPolicy, 500),  # the caller can't mend it
+    (InvalidInput, 400), (Unauthenticated, 401), (Forbidden, 403), (NotFound, 404), (Conflict, 409), (StaleEpoch, 409),
+    (Gone, 410), (PermissionDenied, 502), (Throttled, 503), (Unavailable, 503), (Busy, 503),
+)
+
+
+class Body(BaseModel):
+    """A request's body: unknown fields are errors, so that a typo is not silently without effect."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, str_strip_whitespace=True)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request whose caller is known."""
+
+    actor: Actor
+    route: Mapping[str, str]
+    query: Mapping[str, str]
+    payload: bytes
+
+    def body[T: Body](self, model: type[T]) -> T:
+        """The JSON body. Raises InvalidInput that names the field."""
+        try:
+            value = json.loads(self.payload) if self.payload.strip() else {}
+        except (ValueError, RecursionError):
+            raise InvalidInput("the body is not JSON: send a JSON object with Content-Type application/json") from None
+        if not isinstance(value, dict):
+            raise InvalidInput(f"the body must be a JSON object, not {type(value).__name__}")
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            raise InvalidInput("; ".join(_told(item, model) for item in error.errors(include_url=False))) from None
+
+    def require(self, role: Role, team: str | None = None) -> None:
+        """Raise Forbidden unless the caller holds a role that grants this one, for this team."""
+        if not self.actor.has(role, team):
+            scope = f" (or {role.value}.{team})" if team else ""
+            raise Forbidden(f"this takes the app role {role.value}{scope}; ask an owner of the app registration for it")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer."""
+
+    status: int
+    value: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def serve(
+    request: func.HttpRequest, role: Role, handle: Callable[[Call], Reply], *, limit: int = BODY_LIMIT
+) -> func.HttpResponse:
+    """Answer a request from a caller who holds `role` for at least one team; `handle` checks the team."""
+    try:
+        return _respond(_handle(request, role, handle, limit))
+    except PilotageError as error:
+        return _respond(_refusal(error))
+    except Exception:
+        log.exception("%s %s failed", request.method, _path(request))
+        return _respond(Reply(500, _error("internal", "Pilotage failed unexpectedly; its log has the details")))
+
+
+def _handle(request: func.HttpRequest, role: Role, handle: Callable[[Call], Reply], limit: int) -> Reply:
+    try:
+        this = app()
+    except InvalidInput:
+        log.exception("the settings are not valid")
+        return Reply(500, _error("misconfigured", "Pilotage's settings are not valid; its log names the variable and the fix"))
+    actor = this.identity.verify(request.headers.get("Authorization"))
+    if actor.teams(role) == []:
+        raise Forbidden(f"this takes the app role {role.value}; ask an owner of the app registration for it")
+    payload = request.get_body() or b""
+    if len(payload) > limit:
+        return Reply(413, _error("too_large", f"the body has {len(payload)} bytes; the limit is {limit}"))
+    return handle(Call(actor=actor, route=request.route_params, query=request.params, payload=payload))
+
+
+def _refusal(error: PilotageError) -> Reply:
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    headers = {}
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="pilotage", error="invalid_token"'
+    if status == 503:
+        headers["Retry-After"] = RETRY_AFTER
+    if status >= 500:
+        log.warning("answered %d: %s: %s", status, type(error).__name__, error)
+    code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+    return Reply(status, _error(code, str(error)), headers)
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message}}
+
+
+def _respond(reply: Reply) -> func.HttpResponse:
+    return func.HttpResponse(
+        json.dumps(reply.value, ensure_ascii=False), status_code=reply.status, mimetype="application/json", charset="utf-8",
+        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **reply.headers})
+
+
+def _told(item: Any, model: type[BaseModel]) -> str:
+    """One problem of a body in a sentence; never its value, which may be a token."""
+    name = ".".join(str(part) for part in item["loc"]) or "the body"
+    if item["type"] == "missing":
+        return f"{name} is missing"
+    if item["type"] == "extra_forbidden":
+        return f"{name} is unknown: the fields are {', '.join(model.model_fields)}"
+    if item["type"] == "value_error":
+        return f"{name}: {item['ctx']['error']}"
+    return f"{name}: {item['msg'][:1].lower()}{item['msg'][1:]}"
+
+
+def _path(request: func.HttpRequest) -> str:
+    """The URL without its query, which may hold a link's token."""
+    return request.url.partition("?")[0]

@@ -1,0 +1,84 @@
+"""Puts the app together: every port with its adapter, once a process.
+
+Importing this module imports no adapter: a worker that replays orchestrations pays for none. The Azure ML
+SDK (seconds to import) is loaded by the first call that needs it, not when the app is built.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from pilotage.clock import ShiftedClock, SystemClock
+from pilotage.ports import Clock, Deployments, Identity, Jobs, ModelRegistry, Notifier, PolicySource, Tickets
+from pilotage.settings import Settings
+
+if TYPE_CHECKING:
+    from pilotage.ledger import Ledger
+
+# These log each request at INFO with its URL: a webhook's is a secret, and the noise is paid for by the gigabyte.
+_LOUD = ("azure", "httpx", "httpcore", "msal", "urllib3")
+
+
+@dataclass(frozen=True)
+class App:
+    """Everything that functions and activities use."""
+
+    settings: Settings
+    clock: Clock
+    policies: PolicySource
+    ledger: Ledger
+    notifier: Notifier
+    identity: Identity
+    tickets: Tickets
+    registry: ModelRegistry
+    deployments: Deployments
+    jobs: Jobs
+
+
+_lock = Lock()
+_app: App | None = None
+
+
+def app() -> App:
+    """The process's app, built from the environment when first asked for. Raises InvalidInput with what to set."""
+    global _app
+    with _lock:
+        if _app is None:
+            _app = build(Settings.from_environment())
+        return _app
+
+
+def use(replacement: App | None) -> None:
+    """Run on another app (or, with None, build it anew from the environment when next asked for)."""
+    global _app
+    with _lock:
+        _app = replacement
+
+
+def build(settings: Settings) -> App:
+    """An app on Azure. Connects to nothing: each adapter does when it is first used."""
+    from pilotage.azureml import Connections, OnlineDeployments, PipelineJobs, WorkspaceModelRegistry
+    from pilotage.identity import BearerIdentity, SignedTickets
+    from pilotage.ledger import Ledger
+    from pilotage.ledger.azure import BlobRecords, TableRows
+    from pilotage.notify import LogNotifier, WebhookNotifier
+    from pilotage.policies import FolderPolicies
+
+    for name in _LOUD:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    clock = ShiftedClock(settings.clock_file) if settings.clock_file else SystemClock()
+    policies = FolderPolicies(settings.policies)
+    connections = Connections(settings)
+    return App(
+        settings=settings, clock=clock, policies=policies,
+        ledger=Ledger(BlobRecords(settings.ledger_blob_url, settings.ledger_container),
+                      TableRows(settings.ledger_table_url, settings.ledger_container), clock),
+        notifier=WebhookNotifier(settings.notify_webhook) if settings.notify_webhook else LogNotifier(),
+        identity=BearerIdentity(settings.auth_issuer, settings.auth_audience),
+        tickets=SignedTickets(settings.link_key, clock),
+        registry=WorkspaceModelRegistry(connections, lambda: policies.guardrails().submitters),
+        deployments=OnlineDeployments(connections), jobs=PipelineJobs(connections),
+    )

@@ -1,0 +1,205 @@
+"""`pilotage`: check policies, follow and steer promotions, read what was refused.
+
+Promotions are read and steered over HTTP (FUNCTIONS_URL, PILOTAGE_TOKEN or the signed-in Azure identity);
+rejected events and dead letters are read from the ledger, with the app's settings.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from pilotage.bootstrap import app as pilotage_app
+from pilotage.client import PilotageClient
+from pilotage.console import out, short_time, shorten, show_json, show_promotion, show_promotions, table
+from pilotage.errors import InvalidInput, PilotageError
+from pilotage.ledger import dead_letters
+from pilotage.policies.folder import GUARDRAILS, SUFFIXES, load
+from pilotage.policies.schema import schema_text
+
+app = typer.Typer(help="Event-driven promotion for Azure Machine Learning.", no_args_is_help=True, pretty_exceptions_enable=False)
+policy = typer.Typer(help="Promotion policies.", no_args_is_help=True)
+promotions = typer.Typer(help="Promotions under way and done.", no_args_is_help=True)
+events = typer.Typer(help="Events that were refused or given up.", no_args_is_help=True)
+app.add_typer(policy, name="policy")
+app.add_typer(promotions, name="promotions")
+app.add_typer(events, name="events")
+
+Json = Annotated[bool, typer.Option("--json", help="Print the values as JSON.")]
+Url = Annotated[str | None, typer.Option("--url", envvar="FUNCTIONS_URL", help="The app's address.")]
+Promotion = Annotated[str, typer.Argument(help="Id of the promotion, as `promotions list` shows it.")]
+LinkToken = Annotated[str, typer.Option("--link-token", envvar="PILOTAGE_LINK_TOKEN", help="The token of the decision link.")]
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="Show at most so many.")]
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Show our errors as one sentence on standard error, and end with 1."""
+    try:
+        yield
+    except PilotageError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
+        raise typer.Exit(1) from None
+
+
+@policy.command("check")
+def policy_check(
+    files: Annotated[list[Path] | None, typer.Argument(help="Policy files or folders; the folder `policies` when none are given.")] = None,
+    guardrails: Annotated[Path | None, typer.Option(help=f"The guardrails; {GUARDRAILS} beside the first file when not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Read policies as the app does, and say what is wrong with them: file, line and fix. Ends with 1 when anything is."""
+    with telling():
+        paths = _policy_files(files or [Path("policies")])
+        loaded = load(paths, guardrails or (paths[0].parent / GUARDRAILS))
+    if as_json:
+        show_json({"policies": [found.name for found in loaded.policies],
+                   "problems": [{**vars(problem), "text": str(problem)} for problem in loaded.problems]})
+    else:
+        for problem in loaded.problems:
+            out().print(Text(str(problem), style="red"))
+        for found in loaded.policies:
+            stage = found.production
+            out().print(f"ok: {found.name} ({found.match.model} to {stage.workspace}/{stage.target.endpoint})", markup=False)
+    raise typer.Exit(1 if loaded.problems else 0)
+
+
+@policy.command("schema")
+def policy_schema() -> None:
+    """Print the JSON Schema of a policy (policies/schema.json)."""
+    sys.stdout.write(schema_text())
+
+
+@promotions.command("list")
+def promotions_list(
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    phase: Annotated[str | None, typer.Option(help="Only this phase, such as awaiting_approval.")] = None,
+    policy_name: Annotated[str | None, typer.Option("--policy", help="Only this policy.")] = None,
+    limit: Limit = 100, url: Url = None, as_json: Json = False,
+) -> None:
+    """List promotions, newest first."""
+    _ask(url, lambda client: client.promotions(model=model, phase=phase, policy=policy_name, limit=limit), as_json, show_promotions)
+
+
+@promotions.command("show")
+def promotions_show(promotion: Promotion, url: Url = None, as_json: Json = False) -> None:
+    """Explain one promotion: its steps, gates, plan and approval."""
+    _ask(url, lambda client: client.promotion(promotion), as_json, show_promotion)
+
+
+@app.command()
+def promote(
+    model: Annotated[str, typer.Argument(metavar="MODEL:VERSION", help="Such as air-time:3.")],
+    workspace: Annotated[str | None, typer.Option(help="Where it is registered; the policy's own when not given.")] = None,
+    registry: Annotated[str | None, typer.Option(help="The registry, for a version that was registered there.")] = None,
+    policy_name: Annotated[str | None, typer.Option("--policy", help="The policy, where several cover the model.")] = None,
+    url: Url = None, as_json: Json = False,
+) -> None:
+    """Promote a version by hand: one of a registry, or one whose event was lost."""
+    with telling():
+        name, separator, version = model.rpartition(":")
+        if not separator or not name or not version:
+            raise InvalidInput(f"{model!r} names no version: write MODEL:VERSION, such as air-time:3")
+    _ask(url, lambda client: client.promote(name, version, workspace=workspace, registry=registry, policy=policy_name),
+         as_json, _show_started)
+
+
+@app.command()
+def retry(promotion: Promotion, url: Url = None, as_json: Json = False) -> None:
+    """Start the next attempt of a promotion that ended without success."""
+    _ask(url, lambda client: client.retry(promotion), as_json, _show_started)
+
+
+@app.command()
+def rollback(
+    promotion: Promotion,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Although a later promotion serves: both are undone.")] = False,
+    url: Url = None, as_json: Json = False,
+) -> None:
+    """Restore the traffic from before a promotion, exactly."""
+    _ask(url, lambda client: client.roll_back(promotion, reason, force=force), as_json, _show_started)
+
+
+@app.command()
+def approve(promotion: Promotion, link_token: LinkToken, reason: Annotated[str, typer.Option(help="For the record.")] = "",
+            url: Url = None, as_json: Json = False) -> None:
+    """Approve the plan that the decision link showed you."""
+    _ask(url, lambda client: client.decide(promotion, "approve", reason, link_token), as_json, _show_vote)
+
+
+@app.command()
+def reject(promotion: Promotion, link_token: LinkToken, reason: Annotated[str, typer.Option(help="Why: required.")],
+           url: Url = None, as_json: Json = False) -> None:
+    """Reject the plan that the decision link showed you."""
+    _ask(url, lambda client: client.decide(promotion, "reject", reason, link_token), as_json, _show_vote)
+
+
+@events.command("rejected")
+def events_rejected(limit: Limit = 50, as_json: Json = False) -> None:
+    """Events and alerts that could not be understood, newest first, each with the reason."""
+    with telling():
+        found = pilotage_app().ledger.rejected.list(limit)
+    rows = [[short_time(item.received_at), item.kind, item.reason, shorten(item.payload, 80)] for item in found]
+    _show_letters([item.model_dump(mode="json") for item in found], as_json, ["received", "kind", "reason", "payload"], rows,
+                  "nothing was rejected")
+
+
+@events.command("dead-letters")
+def events_dead_letters(limit: Limit = 50, as_json: Json = False) -> None:
+    """Events that Event Grid gave up delivering, newest first: promote their versions by hand."""
+    with telling():
+        settings = pilotage_app().settings
+        found = dead_letters(settings.ledger_blob_url, settings.dead_letter_container, limit)
+    rows = [[short_time(item.last_attempt_at), item.event_type.rpartition(".")[2], item.subject, item.reason, str(item.attempts),
+             item.outcome] for item in found]
+    _show_letters([item.model_dump(mode="json") for item in found], as_json,
+                  ["last attempt", "type", "subject", "reason", "attempts", "outcome"], rows, "there are no dead letters")
+
+
+def _ask(url: str | None, call: Callable[[PilotageClient], dict[str, Any]], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    with telling():
+        answer = call(PilotageClient.from_environment(url))
+    (show_json if as_json else show)(answer)
+
+
+def _show_started(answer: dict[str, Any]) -> None:
+    told = {"started": "started", "already_started": "was started before"}.get(answer["outcome"], answer["outcome"])
+    out().print(f"{answer['id']} {told}", markup=False)
+
+
+def _show_vote(answer: dict[str, Any]) -> None:
+    out().print(f"recorded: {answer['decision']} on {answer['promotion']}; the approval is {answer['state']}", markup=False)
+
+
+def _show_letters(values: list[dict[str, Any]], as_json: bool, columns: list[str], rows: list[list[str]], none: str) -> None:
+    if as_json:
+        show_json({"items": values})
+    else:
+        out().print(table("", columns, rows) if rows else none)
+
+
+def _policy_files(paths: list[Path]) -> list[Path]:
+    """The files named, and those of the folders named. Raises InvalidInput when there are none."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(file for file in path.iterdir() if file.suffix in SUFFIXES and file.name != GUARDRAILS)
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InvalidInput(f"{path} does not exist: name a policy file or a folder with policies")
+    if not files:
+        raise InvalidInput(f"there is no policy in {', '.join(map(str, paths))}: a policy is a file that ends with .yaml")
+    return files
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,39 @@
+"""The ledger: claims, evidence, votes and who owns what, in create-only records and rows with etags.
+
+Everything here may be interrupted between any two writes and repeated; a repeat ends as one undisturbed
+run would have. The stores themselves are ports (`Records`, `Rows`); `azure` has those of Azure Storage.
+"""
+
+from __future__ import annotations
+
+from pilotage.clock import SystemClock
+from pilotage.ledger.approvals import Approvals, Wake
+from pilotage.ledger.claims import Claim, Claims
+from pilotage.ledger.dead_letters import DeadLetter, dead_letters
+from pilotage.ledger.endpoints import Acquired, Endpoints
+from pilotage.ledger.incidents import Incidents
+from pilotage.ledger.last_good import LastGood
+from pilotage.ledger.passports import Passports
+from pilotage.ledger.promotions import Promotions
+from pilotage.ledger.rejected import Rejected, Rejection
+from pilotage.ports import Clock, Records, Rows
+
+__all__ = [
+    "Acquired", "Approvals", "Claim", "Claims", "DeadLetter", "Endpoints", "Incidents", "LastGood", "Ledger",
+    "Passports", "Promotions", "Rejected", "Rejection", "Wake", "dead_letters",
+]
+
+
+class Ledger:
+    """All parts of the ledger over one pair of stores. The clock only dates the outbox's markers."""
+
+    def __init__(self, records: Records, rows: Rows, clock: Clock | None = None) -> None:
+        clock = clock or SystemClock()
+        self.claims = Claims(records, clock)
+        self.passports = Passports(records)
+        self.promotions = Promotions(rows)
+        self.approvals = Approvals(records, clock)
+        self.endpoints = Endpoints(rows)
+        self.last_good = LastGood(records)
+        self.incidents = Incidents(records, rows)
+        self.rejected = Rejected(records)
