@@ -161,7 +161,7 @@ async def _apply(fault: _Fault, send: Send) -> bool:
 
 
 async def _whole(receive: Receive) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

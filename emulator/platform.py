@@ -43,9 +43,11 @@ class ChildDied(EmulatorError):
 class Platform:
     """Everything that `emulator up` runs, on one state folder."""
 
-    def __init__(self, config: PlatformConfig, state: Path, *, automatic_ports: bool, functions: bool, app: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, config: PlatformConfig, state: Path, *, automatic_ports: bool, functions: bool, app: Path,
+                 say: Callable[[str], None]) -> None:
         state.mkdir(parents=True, exist_ok=True)
-        self._config, self._state, self._with_functions, self._app, self._say = config, state.resolve(), functions, app.resolve(), say
+        self._config, self._state = config, state.resolve()
+        self._with_functions, self._app, self._say = functions, app.resolve(), say
         self._processes = Processes(self._state / "processes.json")
         self._ports = ports.choose(self._state / "ports.json", automatic_ports)
         self._certificates = certificates.ensure(self._state / "certs")

@@ -12,6 +12,7 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -63,7 +64,7 @@ class Deliverer:
             for delivery in self._store.due(self._clock.now(), set(self._busy), CONCURRENCY - len(self._busy)):
                 task = loop.create_task(self._attempt(delivery))
                 self._busy[delivery.number] = task
-                task.add_done_callback(lambda _, number=delivery.number: (self._busy.pop(number, None), self._wake.set()))  # type: ignore[misc]
+                task.add_done_callback(partial(self._over, delivery.number))
             if len(self._busy) >= CONCURRENCY:
                 await self._wake.wait()
                 continue
@@ -77,6 +78,10 @@ class Deliverer:
             finally:
                 for wait in waits:
                     wait.cancel()
+
+    def _over(self, number: int, _: asyncio.Task[None]) -> None:
+        self._busy.pop(number, None)
+        self._wake.set()
 
     async def _attempt(self, delivery: Delivery) -> None:
         subscription = self._find(delivery.subscription)
@@ -139,7 +144,8 @@ class Deliverer:
             return answer.json().get("validationResponse") == code
         return False
 
-    def _dead_letter(self, delivery: Delivery, subscription: SubscriptionConfig, reason: str, outcome: str, attempts: int, now: datetime) -> None:
+    def _dead_letter(self, delivery: Delivery, subscription: SubscriptionConfig, reason: str, outcome: str, attempts: int,
+                     now: datetime) -> None:
         """Azure's layout: {topic}/{SUBSCRIPTION}/{yyyy}/{MM}/{dd}/{HH}/{guid}.json, an array of events with what became of them."""
         topic = delivery.topic.rsplit("/", 1)[-1]
         name = f"{topic}/{subscription.name.upper()}/{now:%Y/%m/%d/%H}/{uuid.uuid5(uuid.NAMESPACE_OID, str(delivery.number))}.json"

@@ -61,7 +61,8 @@ def sas_is_valid(token: str, key: str, now: datetime) -> bool:
         unsigned, _, signature = token.rpartition("&s=")
         expiry = unquote(unsigned.split("&e=")[1]).removesuffix("+00:00")
         expected = base64.b64encode(hmac.new(base64.b64decode(key), unsigned.encode(), hashlib.sha256).digest()).decode()
-        until = datetime.strptime(expiry, "%m/%d/%Y %I:%M:%S %p") if "/" in expiry else datetime.fromisoformat(expiry)
-        return hmac.compare_digest(unquote(signature), expected) and until.replace(tzinfo=UTC) > now
+        us_style = "/" in expiry
+        until = datetime.strptime(f"{expiry}+0000", "%m/%d/%Y %I:%M:%S %p%z") if us_style else datetime.fromisoformat(f"{expiry}+00:00")
+        return hmac.compare_digest(unquote(signature), expected) and until > now
     except (ValueError, IndexError):
         return False

@@ -128,7 +128,8 @@ class EventGrid:
     async def _deliveries(self, request: Request) -> Response:
         items = self._store.history(request.query_params.get("subscription"))
         return JSONResponse({"items": [
-            {"number": d.number, "topic": d.topic, "subscription": d.subscription, "eventId": d.event["id"], "eventType": d.event["eventType"],
+            {"number": d.number, "topic": d.topic, "subscription": d.subscription,
+             "eventId": d.event["id"], "eventType": d.event["eventType"],
              "subject": d.event.get("subject"), "state": d.state, "attempts": d.attempts, "outcome": d.outcome, "status": d.status,
              "published": d.published.isoformat(), "due": d.due.isoformat()} for d in items]})
 

@@ -61,10 +61,12 @@ class DeliveryStore:
 
     def next_due(self, busy: set[int]) -> datetime | None:
         with self._lock:
-            rows = self._db.execute("select number, due from delivery where state='pending' order by due limit ?", (len(busy) + 1,)).fetchall()
+            rows = self._db.execute("select number, due from delivery where state='pending' order by due limit ?",
+                                    (len(busy) + 1,)).fetchall()
         return next((datetime.fromtimestamp(due, UTC) for number, due in rows if number not in busy), None)
 
-    def settle(self, number: int, *, state: str, outcome: str, status: int | None, attempted: datetime, due: datetime | None = None) -> None:
+    def settle(self, number: int, *, state: str, outcome: str, status: int | None, attempted: datetime,
+               due: datetime | None = None) -> None:
         """Record an attempt. `state` is pending (with the next due time), delivered, dropped or dead_lettered."""
         with self._lock, self._db:
             self._db.execute(
@@ -85,5 +87,6 @@ class DeliveryStore:
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:
     number, topic, subscription, event, published, due, attempts, state, outcome, status, attempted = row
-    return Delivery(number, topic, subscription, json.loads(event), datetime.fromtimestamp(published, UTC), datetime.fromtimestamp(due, UTC),
-                    attempts, state, outcome, status, datetime.fromtimestamp(attempted, UTC) if attempted else None)
+    return Delivery(number, topic, subscription, json.loads(event), datetime.fromtimestamp(published, UTC),
+                    datetime.fromtimestamp(due, UTC), attempts, state, outcome, status,
+                    datetime.fromtimestamp(attempted, UTC) if attempted else None)

@@ -17,8 +17,8 @@ from emulator.functions_host.host import FunctionsHost
 def serve(app: Path, port: int, state: Path, clock_file: Path | None = None) -> None:
     """Run in this process (one app a process). Exits 1 with the traceback when the app does not load."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for name in ("azure_functions_runtime", "azure.functions", "azure.durable_functions", "durabletask", "durabletask.testing.in_memory_backend",
-                 "azure.core.pipeline.policies.http_logging_policy", "azure.identity", "httpx"):
+    for name in ("azure_functions_runtime", "azure.functions", "azure.durable_functions", "durabletask",
+                 "durabletask.testing.in_memory_backend", "azure.core.pipeline.policies.http_logging_policy", "azure.identity", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         asyncio.run(_serve(app, port, state, clock_file))
@@ -44,8 +44,8 @@ async def _serve(app: Path, port: int, state: Path, clock_file: Path | None) -> 
                                            timeout_graceful_shutdown=2))
     try:
         serving = asyncio.create_task(server.serve())
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
+        while not server.started and not serving.done():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # uvicorn offers no event
         if server.started:
             print(f"Host ready on http://127.0.0.1:{port}", flush=True)
         await serving

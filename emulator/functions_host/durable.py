@@ -68,7 +68,7 @@ class DurableBridge:
             await asyncio.wait(self._tasks, timeout=seconds)
 
     def _receive(self) -> None:
-        for item in self._backend.GetWorkItems(pb.GetWorkItemsRequest(), self._context):  # type: ignore[arg-type]
+        for item in self._backend.GetWorkItems(pb.GetWorkItemsRequest(), self._context):
             self._loop.call_soon_threadsafe(self._spawn, item)
 
     def _spawn(self, item: pb.WorkItem) -> None:
@@ -175,8 +175,7 @@ def _find(functions: dict[str, Function], name: str, kind: str) -> Function:
     try:
         return functions[name.lower()]
     except KeyError:
-        raise LookupError(f"The {kind} function '{name}' doesn't exist, is disabled, or is not {(kind[0] in 'aeo' and 'an') or 'a'} {kind} "
-                          "function") from None
+        raise LookupError(f"The {kind} function '{name}' doesn't exist, is disabled, or is not an {kind} function") from None
 
 
 def _details(error: Exception) -> pb.TaskFailureDetails:

@@ -96,8 +96,8 @@ class Management:
         if state.runtime_status not in _DONE:
             location = self._bridge.management_urls()["statusQueryGetUri"].replace("INSTANCEID", state.instance_id)
             return JSONResponse(payload, 202, headers={"location": location, "retry-after": "5"})
-        failed = state.runtime_status is OrchestrationStatus.FAILED and query.get("returnInternalServerErrorOnFailure", "").lower() == "true"
-        return JSONResponse(payload, 500 if failed else 200)
+        wants_500 = query.get("returnInternalServerErrorOnFailure", "").lower() == "true"
+        return JSONResponse(payload, 500 if wants_500 and state.runtime_status is OrchestrationStatus.FAILED else 200)
 
     async def _purge(self, method: str, instance_id: str) -> Response:
         if method != "DELETE":

@@ -66,7 +66,8 @@ class TypedData:
     __slots__ = ("_kind", "_value")
 
     def __init__(self, **value: Any) -> None:
-        self._kind, self._value = next(iter(value.items()), ("", None))
+        self._kind: str = next(iter(value), "")
+        self._value: Any = value.get(self._kind)
 
     def WhichOneof(self, group: str) -> str | None:
         return self._kind or None

@@ -85,7 +85,8 @@ class Identity:
             identity = next((i for i in self._config.identities if i.client_id == client_id), None)
         resource = request.query_params.get("resource", "").removesuffix("/.default").rstrip("/")
         if identity is None or not resource:
-            return JSONResponse({"statusCode": 400, "message": f"no managed identity has client id {client_id!r}, or resource is missing"}, 400)
+            problem = f"no managed identity has client id {client_id!r}, or resource is missing"
+            return JSONResponse({"statusCode": 400, "message": problem}, 400)
         token = self._signer.sign({
             "iss": f"https://sts.windows.net/{self._config.tenant}/", "aud": resource, "tid": self._config.tenant, "ver": "1.0",
             "oid": identity.object_id, "sub": identity.object_id, "name": identity.name, "appid": identity.client_id,
