@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +122,6 @@ class DataScientist:
         return self._clients[stage]
 
     def _script(self, python: str | Path, script: str, *arguments: str | Path) -> None:
-        done = subprocess.run([str(python), str(SAMPLE / script), *map(str, arguments)], capture_output=True, text=True, env=os.environ.copy())
+        done = subprocess.run([str(python), str(SAMPLE / script), *map(str, arguments)], capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{script} failed:\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}")

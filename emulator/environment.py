@@ -39,6 +39,10 @@ def platform_variables(config: PlatformConfig, addresses: Addresses, certificate
         "NO_PROXY": "localhost,127.0.0.1",
         "EMULATOR_URL": addresses.base_url,
     }
+    for identity in config.identities:
+        if identity.client_id:
+            # AZURE_CLIENT_ID=this makes azure-identity act as that identity.
+            variables[f"EMULATOR_CLIENT_ID_{identity.id.upper()}"] = identity.client_id
     for workspace in config.workspaces:
         if workspace.stage:
             variables[f"AZUREML_WORKSPACE_{workspace.stage.upper()}"] = workspace.name

@@ -50,7 +50,9 @@ class Arm:
             caller = self._identity.caller(request.headers.get("authorization"))
         except Unauthorized as refusal:
             return json_response(
-                envelope("AuthenticationFailed", f"Authentication failed. {refusal}"), 401, {"WWW-Authenticate": "Bearer"}
+                envelope("AuthenticationFailed", f"Authentication failed. {refusal}"),
+                401,
+                {"WWW-Authenticate": "Bearer"},
             )
         try:
             found = _PATH.match(request.url.path)
@@ -83,7 +85,10 @@ class Arm:
     async def _dispatch(self, method: str, request: ArmRequest) -> Response:
         handler = self._types.get(request.type)
         if handler is None:
-            raise NotFound(f"There is no resource type {PROVIDER}/{request.scope.kind}/{request.type}.", code="InvalidResourceType")
+            raise NotFound(
+                f"There is no resource type {PROVIDER}/{request.scope.kind}/{request.type}.",
+                code="InvalidResourceType",
+            )
         match method:
             case "GET" if len(request.segments) % 2:
                 return await handler.list(request)
@@ -110,7 +115,9 @@ async def _body(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(raw)
     except ValueError as problem:
-        raise BadRequest(f"The request body is not JSON: {problem}", code="InvalidRequestContent") from problem
+        raise BadRequest(
+            f"The request body is not JSON: {problem}", code="InvalidRequestContent"
+        ) from problem
     if not isinstance(body, dict):
         raise BadRequest("The request body must be a JSON object.", code="InvalidRequestContent")
     return body

@@ -35,7 +35,9 @@ def _paths_stay(name: str, version: str, changed: str) -> AzureMlError:
 
 def _versions_stay(name: str, version: str, changed: str) -> AzureMlError:
     # The SDK's auto-increment relies on a 409 here.
-    return Conflict(f"{name}:{version} is already registered and its {changed} cannot be changed.", code="UserError")
+    return Conflict(
+        f"{name}:{version} is already registered and its {changed} cannot be changed.", code="UserError"
+    )
 
 
 def _check_model(properties: Properties) -> None:
@@ -43,7 +45,9 @@ def _check_model(properties: Properties) -> None:
         raise ValidationError("A model version needs a modelUri.")
     kind = properties.get("modelType") or "custom_model"
     if kind not in ("custom_model", "mlflow_model", "triton_model"):
-        raise ValidationError(f"The model type {kind!r} is not one of custom_model, mlflow_model, triton_model.")
+        raise ValidationError(
+            f"The model type {kind!r} is not one of custom_model, mlflow_model, triton_model."
+        )
 
 
 def _check_environment(properties: Properties) -> None:
@@ -55,7 +59,9 @@ def _check_data(properties: Properties) -> None:
     if not properties.get("dataUri"):
         raise ValidationError("A data version needs a dataUri.")
     if properties.get("dataType") not in ("uri_file", "uri_folder", "mltable"):
-        raise ValidationError(f"The data type {properties.get('dataType')!r} is not one of uri_file, uri_folder, mltable.")
+        raise ValidationError(
+            f"The data type {properties.get('dataType')!r} is not one of uri_file, uri_folder, mltable."
+        )
 
 
 def _check_code(properties: Properties) -> None:
@@ -67,7 +73,13 @@ MODELS = AssetKind(
     plural="models",
     path="modelUri",
     fixed=("modelType",),
-    defaults={"flavors": {}, "modelType": "custom_model", "stage": None, "jobName": None, "isAnonymous": False},
+    defaults={
+        "flavors": {},
+        "modelType": "custom_model",
+        "stage": None,
+        "jobName": None,
+        "isAnonymous": False,
+    },
     refusal=_paths_stay,
     check=_check_model,
 )
@@ -80,8 +92,20 @@ ENVIRONMENTS = AssetKind(
     check=_check_environment,
 )
 DATA = AssetKind(
-    plural="data", path="dataUri", fixed=("dataType",), defaults={"isAnonymous": False}, refusal=_versions_stay, check=_check_data
+    plural="data",
+    path="dataUri",
+    fixed=("dataType",),
+    defaults={"isAnonymous": False},
+    refusal=_versions_stay,
+    check=_check_data,
 )
-CODES = AssetKind(plural="codes", path="codeUri", fixed=(), defaults={"isAnonymous": False}, refusal=_paths_stay, check=_check_code)
+CODES = AssetKind(
+    plural="codes",
+    path="codeUri",
+    fixed=(),
+    defaults={"isAnonymous": False},
+    refusal=_paths_stay,
+    check=_check_code,
+)
 
 KINDS = {kind.plural: kind for kind in (MODELS, ENVIRONMENTS, DATA, CODES)}

@@ -70,7 +70,10 @@ class Containers(Unsupported):
     def _existing(self, request: ArmRequest) -> Resource:
         resource = self._store.get(request.id)
         if resource is None:
-            raise NotFound(f"{self._kind.plural} container {request.name} was not found in {request.scope.name}.", code="UserError")
+            raise NotFound(
+                f"{self._kind.plural} container {request.name} was not found in {request.scope.name}.",
+                code="UserError",
+            )
         return resource
 
 
@@ -90,7 +93,13 @@ class Versions(Unsupported):
 
     async def put(self, request: ArmRequest) -> Response:
         resource, created = await register(
-            self._azure_ml, self._kind, request.scope, request.names[0], request.names[1], request.properties, request.caller
+            self._azure_ml,
+            self._kind,
+            request.scope,
+            request.names[0],
+            request.names[1],
+            request.properties,
+            request.caller,
         )
         return json_response(shown(resource), status=201 if created else 200)
 
@@ -99,13 +108,17 @@ class Versions(Unsupported):
             gone = self._store.delete(request.id)
             container_id = request.id.rsplit("/versions/", 1)[0]
             if gone and self._store.get(container_id) is not None:
-                self._store.change(container_id, lambda found: count_versions(found, self._versions(container_id)))
+                self._store.change(
+                    container_id, lambda found: count_versions(found, self._versions(container_id))
+                )
         return Response(status_code=200 if gone else 204)
 
     async def post(self, request: ArmRequest) -> Response:
         if request.action != "startpendingupload":
             return await super().post(request)
-        return json_response(await pending_upload(self._azure_ml, request.scope, self._kind.plural, *request.names))
+        return json_response(
+            await pending_upload(self._azure_ml, request.scope, self._kind.plural, *request.names)
+        )
 
     def _versions(self, container_id: str) -> list[str]:
         return [version["name"] for version in self._store.children(f"{container_id}/versions")]
@@ -114,7 +127,10 @@ class Versions(Unsupported):
         resource = self._store.get(request.id)
         if resource is None:
             name, version = request.names
-            raise NotFound(f"{self._kind.plural} {name}:{version} was not found in {request.scope.name}.", code="UserError")
+            raise NotFound(
+                f"{self._kind.plural} {name}:{version} was not found in {request.scope.name}.",
+                code="UserError",
+            )
         return resource
 
 
@@ -133,21 +149,34 @@ async def register(
     """
     naming.check_asset(name, version)
     resource_id = f"{scope.id}/{kind.plural}/{name}/versions/{version}"
-    derived = await _derived(azure_ml, kind, scope, properties) if azure_ml.store.get(resource_id) is None else {}
+    derived = (
+        await _derived(azure_ml, kind, scope, properties) if azure_ml.store.get(resource_id) is None else {}
+    )
     with azure_ml.store.transaction():
         old = azure_ml.store.get(resource_id)
         if old is None:
             kind.check({**kind.defaults, **properties})
-            settled = {"description": None, "tags": {}, "properties": {}, "isArchived": False, **kind.defaults}
+            settled = {
+                "description": None,
+                "tags": {},
+                "properties": {},
+                "isArchived": False,
+                **kind.defaults,
+            }
             settled |= {key: value for key, value in properties.items() if value is not None} | derived
         else:
             _refuse_changes(azure_ml, kind, scope, name, version, old["properties"], properties)
-            settled = {**old["properties"], **{key: value for key, value in properties.items() if value is not None}}
+            settled = {
+                **old["properties"],
+                **{key: value for key, value in properties.items() if value is not None},
+            }
             if kind.path is not None:
                 settled[kind.path] = old["properties"][kind.path]
         settled["provisioningState"] = "Succeeded"
         for mapping in ("tags", "properties"):
-            settled[mapping] = {key: str(value) for key, value in (settled.get(mapping) or {}).items() if value is not None}
+            settled[mapping] = {
+                key: str(value) for key, value in (settled.get(mapping) or {}).items() if value is not None
+            }
         resource: Resource = {
             "id": asset_id(scope, kind.plural, name, version),
             "name": version,
@@ -173,7 +202,9 @@ async def register(
     return resource, created
 
 
-async def pending_upload(azure_ml: AzureMl, scope: Scope, plural: str, name: str, version: str) -> dict[str, Any]:
+async def pending_upload(
+    azure_ml: AzureMl, scope: Scope, plural: str, name: str, version: str
+) -> dict[str, Any]:
     """A container of the asset's own to upload to, with a SAS for an hour."""
     storage = azure_ml.context.storage
     target = naming.container_name(plural, scope.id, name, version)
@@ -228,13 +259,21 @@ def _add_to_container(azure_ml: AzureMl, kind: AssetKind, scope: Scope, name: st
     container_id = f"{scope.id}/{kind.plural}/{name}"
     old = azure_ml.store.get(container_id)
     resource = container(scope, kind.plural, name, old)
-    count_versions(resource, [version["name"] for version in azure_ml.store.children(f"{container_id}/versions")])
+    count_versions(
+        resource, [version["name"] for version in azure_ml.store.children(f"{container_id}/versions")]
+    )
     stamp(resource, caller, azure_ml.context.clock.now(), old)
     azure_ml.store.put(container_id, resource)
 
 
 def _refuse_changes(
-    azure_ml: AzureMl, kind: AssetKind, scope: Scope, name: str, version: str, old: dict[str, Any], new: dict[str, Any]
+    azure_ml: AzureMl,
+    kind: AssetKind,
+    scope: Scope,
+    name: str,
+    version: str,
+    old: dict[str, Any],
+    new: dict[str, Any],
 ) -> None:
     for changed in kind.fixed:
         if new.get(changed) is not None and new[changed] != old.get(changed):
@@ -243,14 +282,18 @@ def _refuse_changes(
         return
     try:
         # The same place may be written in another form: short and long datastore URIs, a job's output.
-        same = azure_ml.locations.blob(new[kind.path], scope) == azure_ml.locations.blob(old[kind.path], scope)
+        same = azure_ml.locations.blob(new[kind.path], scope) == azure_ml.locations.blob(
+            old[kind.path], scope
+        )
     except AzureMlError:
         same = False
     if not same:
         raise kind.refusal(name, version, kind.path)
 
 
-async def _derived(azure_ml: AzureMl, kind: AssetKind, scope: Scope, properties: dict[str, Any]) -> dict[str, Any]:
+async def _derived(
+    azure_ml: AzureMl, kind: AssetKind, scope: Scope, properties: dict[str, Any]
+) -> dict[str, Any]:
     """What the service works out when a version is registered: a job's path made plain, a model's flavors."""
     if kind.path is None or not properties.get(kind.path):
         return {}

@@ -25,7 +25,10 @@ _NAME = re.compile(r"^[a-z][a-z0-9_]{0,254}$")
 
 
 def _versions_stay(name: str, version: str, changed: str) -> AzureMlError:
-    return Conflict(f"Component {name}:{version} is already registered and its {changed} cannot be changed.", code="UserError")
+    return Conflict(
+        f"Component {name}:{version} is already registered and its {changed} cannot be changed.",
+        code="UserError",
+    )
 
 
 def _check_spec(properties: dict[str, Any]) -> None:

@@ -23,7 +23,16 @@ def resource_types(azure_ml: AzureMl) -> dict[str, ResourceType]:
 def seeds(scope: Scope) -> list[Resource]:
     """The one cluster every workspace of the platform has."""
     scale = {"minNodeCount": 0, "maxNodeCount": 1, "nodeIdleTimeBeforeScaleDown": "PT2M"}
-    return [_resource(scope, SEEDED, {"computeType": "AmlCompute", "properties": {"vmSize": "STANDARD_DS3_V2", "scaleSettings": scale}})]
+    return [
+        _resource(
+            scope,
+            SEEDED,
+            {
+                "computeType": "AmlCompute",
+                "properties": {"vmSize": "STANDARD_DS3_V2", "scaleSettings": scale},
+            },
+        )
+    ]
 
 
 def _resource(scope: Scope, name: str, properties: Resource) -> Resource:
@@ -44,7 +53,9 @@ class Computes(Unsupported):
     async def get(self, request: ArmRequest) -> Response:
         resource = self._store.get(request.id)
         if resource is None:
-            raise NotFound(f"Compute with name {request.name} not found in {request.scope.name}.", code="ComputeNotFound")
+            raise NotFound(
+                f"Compute with name {request.name} not found in {request.scope.name}.", code="ComputeNotFound"
+            )
         return json_response(resource)
 
     async def list(self, request: ArmRequest) -> Response:

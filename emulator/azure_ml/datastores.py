@@ -75,11 +75,15 @@ class Datastores(Unsupported):
     async def put(self, request: ArmRequest) -> Response:
         properties = request.properties
         if properties.get("datastoreType") != "AzureBlob":
-            raise ValidationError(f"Datastores of type {properties.get('datastoreType')} are not part of this platform.")
+            raise ValidationError(
+                f"Datastores of type {properties.get('datastoreType')} are not part of this platform."
+            )
         account, container = properties.get("accountName"), properties.get("containerName")
         if not account or not container:
             raise ValidationError("A blob datastore needs accountName and containerName.")
-        credentials = {"credentialsType": (properties.get("credentials") or {}).get("credentialsType", "None")}
+        credentials = {
+            "credentialsType": (properties.get("credentials") or {}).get("credentialsType", "None")
+        }
         await asyncio.to_thread(self._storage.ensure_container, account, container)
         resource = _resource(request.scope, request.name, container, is_default=False)
         resource["properties"] |= {**properties, "credentials": credentials}

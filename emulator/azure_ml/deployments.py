@@ -25,18 +25,35 @@ if TYPE_CHECKING:
 PUT, DELETE = "onlineDeployment.put", "onlineDeployment.delete"
 SERVING = "_serving"
 """The `ScorerSpec` of the process that serves: a deployment whose update failed still has its old one."""
-ROLLED = ("model", "codeConfiguration", "environmentId", "environmentVariables", "instanceType", "modelMountPath")
+ROLLED = (
+    "model",
+    "codeConfiguration",
+    "environmentId",
+    "environmentVariables",
+    "instanceType",
+    "modelMountPath",
+)
 """A change of one of these needs a new process."""
 DEFAULTS: dict[str, Any] = {
     "endpointComputeType": "Managed",
     "scaleSettings": {"scaleType": "Default"},
-    "requestSettings": {"maxConcurrentRequestsPerInstance": 1, "maxQueueWait": "PT0.5S", "requestTimeout": "PT5S"},
+    "requestSettings": {
+        "maxConcurrentRequestsPerInstance": 1,
+        "maxQueueWait": "PT0.5S",
+        "requestTimeout": "PT5S",
+    },
     "environmentVariables": {},
     "appInsightsEnabled": False,
     "egressPublicNetworkAccess": "Enabled",
     "properties": {},
 }
-PROBE = {"failureThreshold": 30, "initialDelay": "PT10S", "period": "PT10S", "successThreshold": 1, "timeout": "PT2S"}
+PROBE = {
+    "failureThreshold": 30,
+    "initialDelay": "PT10S",
+    "period": "PT10S",
+    "successThreshold": 1,
+    "timeout": "PT2S",
+}
 CONTAINERS = {"inferenceserver": "inference-server.log", "storageinitializer": "storage-initializer.log"}
 
 
@@ -73,10 +90,17 @@ class Deployments(Unsupported):
         naming.check_deployment(request.name)
         with self._store.transaction():
             endpoint = self._endpoint(request)
-            if self._operations.in_progress(endpoint["id"]) or endpoint["properties"]["provisioningState"] == "Deleting":
-                raise Conflict(f"Another operation on endpoint {endpoint['name']} is still in progress: wait for it to end.")
+            if (
+                self._operations.in_progress(endpoint["id"])
+                or endpoint["properties"]["provisioningState"] == "Deleting"
+            ):
+                raise Conflict(
+                    f"Another operation on endpoint {endpoint['name']} is still in progress: wait for it to end."
+                )
             if self._operations.in_progress(request.id):
-                raise Conflict(f"Another operation on deployment {request.name} is still in progress: wait for it to end.")
+                raise Conflict(
+                    f"Another operation on deployment {request.name} is still in progress: wait for it to end."
+                )
             old = self._store.get(request.id)
             resource = self._resource(request, old)
             stamp(resource, request.caller, self._azure_ml.context.clock.now(), old)
@@ -87,7 +111,9 @@ class Deployments(Unsupported):
                 "roll": old is None or not old.get(SERVING) or _rolls(old, resource),
             }
             operation = self._operations.begin(PUT, request.id, payload, request.fail)
-        return json_response(shown(resource), 201 if created else 200, self._operations.response_headers(operation))
+        return json_response(
+            shown(resource), 201 if created else 200, self._operations.response_headers(operation)
+        )
 
     async def delete(self, request: ArmRequest) -> Response:
         with self._store.transaction():
@@ -100,8 +126,12 @@ class Deployments(Unsupported):
                     f"Deployment {request.name} receives {live[request.name.lower()]} percent of traffic: set it to 0 before deleting."
                 )
             if self._operations.in_progress(request.id):
-                raise Conflict(f"Another operation on deployment {request.name} is still in progress: wait for it to end.")
-            self._store.change(request.id, lambda found: found["properties"].update(provisioningState="Deleting"))
+                raise Conflict(
+                    f"Another operation on deployment {request.name} is still in progress: wait for it to end."
+                )
+            self._store.change(
+                request.id, lambda found: found["properties"].update(provisioningState="Deleting")
+            )
             operation = self._operations.begin(DELETE, request.id, {"id": request.id}, request.fail)
         return Response(status_code=202, headers=self._operations.response_headers(operation))
 
@@ -113,7 +143,13 @@ class Deployments(Unsupported):
         if container not in CONTAINERS:
             raise BadRequest(f"containerType {container!r} is not InferenceServer or StorageInitializer.")
         tail = int(request.body.get("tail") or 500)
-        return json_response({"content": await asyncio.to_thread(_tail, self._folder(request.id) / CONTAINERS[container], tail)})
+        return json_response(
+            {
+                "content": await asyncio.to_thread(
+                    _tail, self._folder(request.id) / CONTAINERS[container], tail
+                )
+            }
+        )
 
     async def _bring_up(self, payload: dict[str, Any]) -> Resource | None:
         """Fetch the model and the code, start the process, and only then say that it succeeded."""
@@ -136,7 +172,9 @@ class Deployments(Unsupported):
 
     def _put_failed(self, payload: dict[str, Any], error: dict[str, str]) -> None:
         if self._store.get(payload["id"]) is not None:
-            self._store.change(payload["id"], lambda found: found["properties"].update(provisioningState="Failed"))
+            self._store.change(
+                payload["id"], lambda found: found["properties"].update(provisioningState="Failed")
+            )
         self._note(payload["id"], f"{error['code']}: {error['message']}")
 
     async def _delete(self, payload: dict[str, Any]) -> None:
@@ -146,7 +184,9 @@ class Deployments(Unsupported):
 
     def _delete_failed(self, payload: dict[str, Any], error: dict[str, str]) -> None:
         if self._store.get(payload["id"]) is not None:
-            self._store.change(payload["id"], lambda found: found["properties"].update(provisioningState="Failed"))
+            self._store.change(
+                payload["id"], lambda found: found["properties"].update(provisioningState="Failed")
+            )
 
     async def _prepare(self, deployment: Resource, revision: str) -> ScorerSpec:
         """Materialise what the process needs; raises `OperationFailed` for what is missing."""
@@ -165,20 +205,29 @@ class Deployments(Unsupported):
                 owner, resource = self._azure_ml.locations.asset(code["codeId"], "codes", scope)
                 location = self._azure_ml.locations.blob(resource["properties"]["codeUri"], owner)
                 self._note(deployment["id"], f"Downloading code from {location.url}")
-                fetched = await asyncio.to_thread(fetch, self._azure_ml.context.storage, location, home / "snapshot")
+                fetched = await asyncio.to_thread(
+                    fetch, self._azure_ml.context.storage, location, home / "snapshot"
+                )
                 code_dir = fetched if fetched.is_dir() else fetched.parent
                 script = (code_dir / code["scoringScript"]).resolve()
                 if not script.is_file():
-                    raise OperationFailed(f"The scoring script {code['scoringScript']} is not in the code.", code="BadArgument")
+                    raise OperationFailed(
+                        f"The scoring script {code['scoringScript']} is not in the code.", code="BadArgument"
+                    )
             elif model_dir is None or model["properties"].get("modelType") != "mlflow_model":
                 raise OperationFailed(
-                    "Scoring script and environment are required: only MLflow models are deployed without code.", code="BadArgument"
+                    "Scoring script and environment are required: only MLflow models are deployed without code.",
+                    code="BadArgument",
                 )
         except AzureMlError as missing:
             raise OperationFailed(missing.message, code="BadArgument") from missing
-        variables = {str(key): str(value) for key, value in (properties.get("environmentVariables") or {}).items()}
+        variables = {
+            str(key): str(value) for key, value in (properties.get("environmentVariables") or {}).items()
+        }
         log = self._folder(deployment["id"]) / CONTAINERS["inferenceserver"]
-        return ScorerSpec(str(script), str(model_dir) if model_dir else None, str(code_dir), str(home), str(log), variables)
+        return ScorerSpec(
+            str(script), str(model_dir) if model_dir else None, str(code_dir), str(home), str(log), variables
+        )
 
     async def _model(self, scope: Scope, reference: str, deployment_id: str, home: Path) -> Resource:
         owner, model = self._azure_ml.locations.asset(reference, "models", scope)
@@ -204,15 +253,23 @@ class Deployments(Unsupported):
         )
 
     def _resource(self, request: ArmRequest, old: Resource | None) -> Resource:
-        properties = {**DEFAULTS, **{key: value for key, value in request.properties.items() if value is not None}}
-        properties["requestSettings"] = {**DEFAULTS["requestSettings"], **_present(properties["requestSettings"])}
+        properties = {
+            **DEFAULTS,
+            **{key: value for key, value in request.properties.items() if value is not None},
+        }
+        properties["requestSettings"] = {
+            **DEFAULTS["requestSettings"],
+            **_present(properties["requestSettings"]),
+        }
         for probe in ("livenessProbe", "readinessProbe"):
             properties[probe] = {**PROBE, **_present(properties.get(probe) or {})}
         if properties["endpointComputeType"] == "Managed" and not properties.get("instanceType"):
             raise BadRequest("A managed online deployment needs an instanceType.", code="BadArgument")
         sku = {"name": "Default", "capacity": 1, **_present(request.body.get("sku") or {})}
         if not isinstance(sku["capacity"], int) or sku["capacity"] < 1:
-            raise BadRequest(f"The instance count must be at least 1, not {sku['capacity']!r}.", code="BadArgument")
+            raise BadRequest(
+                f"The instance count must be at least 1, not {sku['capacity']!r}.", code="BadArgument"
+            )
         properties["provisioningState"] = "Creating" if old is None else "Updating"
         resource: Resource = {
             "id": request.id,
@@ -231,13 +288,17 @@ class Deployments(Unsupported):
     def _endpoint(self, request: ArmRequest) -> Resource:
         endpoint = self._store.get("/".join((request.scope.id, *request.segments[:2])))
         if endpoint is None:
-            raise NotFound(f"The Resource '{PROVIDER}/workspaces/onlineEndpoints/{request.names[0]}' was not found.")
+            raise NotFound(
+                f"The Resource '{PROVIDER}/workspaces/onlineEndpoints/{request.names[0]}' was not found."
+            )
         return endpoint
 
     def _existing(self, request: ArmRequest) -> Resource:
         deployment = self._store.get(request.id)
         if deployment is None:
-            raise NotFound(f"The Resource '{PROVIDER}/workspaces/onlineEndpoints/deployments/{request.name}' was not found.")
+            raise NotFound(
+                f"The Resource '{PROVIDER}/workspaces/onlineEndpoints/deployments/{request.name}' was not found."
+            )
         return deployment
 
     def _folder(self, deployment_id: str) -> Path:

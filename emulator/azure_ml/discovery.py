@@ -95,5 +95,15 @@ class _Discovery:
             self._azure_ml.scopes.workspace_by_guid(request.path_params["guid"])
         except AzureMlError as error:
             return error_response(error)
-        names = ("api", "catalog", "experimentation", "history", "hyperdrive", "labeling", "modelmanagement", "pipelines", "studio")
+        names = (
+            "api",
+            "catalog",
+            "experimentation",
+            "history",
+            "hyperdrive",
+            "labeling",
+            "modelmanagement",
+            "pipelines",
+            "studio",
+        )
         return json_response({name: self._base_url for name in names})

@@ -73,7 +73,9 @@ class Outbox:
             "metadataVersion": "1",
         }
         with self._store.transaction() as connection:
-            connection.execute("INSERT INTO outbox (topic, event) VALUES (?, ?)", (scope.id, json.dumps(event)))
+            connection.execute(
+                "INSERT INTO outbox (topic, event) VALUES (?, ?)", (scope.id, json.dumps(event))
+            )
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -89,7 +91,9 @@ class Outbox:
                 self._wake.set()
 
     def _drain(self) -> None:
-        for sequence, topic, event in self._store.query("SELECT sequence, topic, event FROM outbox ORDER BY sequence"):
+        for sequence, topic, event in self._store.query(
+            "SELECT sequence, topic, event FROM outbox ORDER BY sequence"
+        ):
             self._sink.publish(topic, [json.loads(event)])
             with self._store.transaction() as connection:
                 connection.execute("DELETE FROM outbox WHERE sequence = ?", (sequence,))

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +61,20 @@ class ForkServer:
         self._lock = asyncio.Lock()
         self._host: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[ScoringProcess]] = {}
         self._processes: dict[int, ScoringProcess] = {}
 
+    def warm(self) -> None:
+        """Start the host in the background, when it isn't running."""
+        if self._warming is None or self._warming.done():
+            self._warming = asyncio.create_task(self._ensure(), name="warm inference host")
+            self._warming.add_done_callback(_report)
+
     async def start(self, spec: dict[str, Any]) -> ScoringProcess:
         """Fork a scoring process for `spec` (see `inference_host.py`, without `id`)."""
-        async with self._lock:
-            if self._host is None or self._host.returncode is not None:
-                await self._launch()
+        await self._ensure()
         assert self._host is not None and self._host.stdin is not None
         number = next(self._numbers)
         answer: asyncio.Future[ScoringProcess] = asyncio.get_running_loop().create_future()
@@ -81,6 +85,9 @@ class ForkServer:
 
     async def stop(self) -> None:
         """End the host and, with it, every process."""
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         if self._host is None:
             return
         assert self._host.stdin is not None
@@ -92,6 +99,11 @@ class ForkServer:
             await self._host.wait()
         if self._reader is not None:
             await self._reader
+
+    async def _ensure(self) -> None:
+        async with self._lock:
+            if self._host is None or self._host.returncode is not None:
+                await self._launch()
 
     async def _launch(self) -> None:
         if not self._python.exists():
@@ -137,14 +149,19 @@ class ForkServer:
 
 def base_environment(python: Path) -> dict[str, str]:
     """What a container would have, and no more: nothing of the platform's own environment leaks in."""
-    kept: Callable[[str], str] = lambda name: os.environ.get(name, "")  # noqa: E731
     return {
-        "PATH": f"{python.parent}:{kept('PATH')}",
-        "HOME": kept("HOME") or "/",
-        "LANG": kept("LANG") or "C.UTF-8",
+        "PATH": f"{python.parent}:{os.environ.get('PATH', os.defpath)}",
+        "HOME": os.environ.get("HOME", "/"),
+        "LANG": os.environ.get("LANG", "C.UTF-8"),
         # Many deployments share few cores: numeric libraries must not each start a thread a core.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """Warming is a favour: what prevents it will be raised to the one who needs the host."""
+    if not task.cancelled() and (problem := task.exception()) is not None:
+        logger.warning("the inference host could not be warmed: %s", problem)

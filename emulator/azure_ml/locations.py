@@ -18,10 +18,16 @@ _LONG = re.compile(
     re.IGNORECASE,
 )
 _DATASTORE = re.compile(r"^(?:azureml://)?datastores/(?P<datastore>[^/]+)/paths/(?P<path>.*)$", re.IGNORECASE)
-_JOB = re.compile(r"^(?:azureml://)?jobs/(?P<job>[^/]+)/outputs/(?P<output>[^/]+)(?:/paths/(?P<path>.*))?$", re.IGNORECASE)
+_JOB = re.compile(
+    r"^(?:azureml://)?jobs/(?P<job>[^/]+)/outputs/(?P<output>[^/]+)(?:/paths/(?P<path>.*))?$", re.IGNORECASE
+)
 _RUN = re.compile(r"^runs:/(?P<job>[^/]+)/(?P<path>.*)$")
-_BLOB = re.compile(r"^https://(?P<account>[^./]+)\.blob\.core\.windows\.net/(?P<container>[^/?]+)/?(?P<path>[^?]*)")
-_WASBS = re.compile(r"^wasbs?://(?P<container>[^@]+)@(?P<account>[^.]+)\.blob\.core\.windows\.net/(?P<path>.*)$")
+_BLOB = re.compile(
+    r"^https://(?P<account>[^./]+)\.blob\.core\.windows\.net/(?P<container>[^/?]+)/?(?P<path>[^?]*)"
+)
+_WASBS = re.compile(
+    r"^wasbs?://(?P<container>[^@]+)@(?P<account>[^.]+)\.blob\.core\.windows\.net/(?P<path>.*)$"
+)
 
 _REGISTRY_ASSET = re.compile(
     r"^azureml://registries/(?P<registry>[^/]+)/(?P<type>[^/]+)/(?P<name>[^/]+)/(?:versions|labels)/(?P<version>[^/]+)$",
@@ -93,7 +99,10 @@ class Locations:
         """The long datastore URI of a blob location in a workspace, when one of its datastores has it."""
         for datastore in self._store.children(f"{scope.id}/datastores"):
             properties = datastore["properties"]
-            if (properties.get("accountName"), properties.get("containerName")) == (location.account, location.container):
+            if (properties.get("accountName"), properties.get("containerName")) == (
+                location.account,
+                location.container,
+            ):
                 return (
                     f"azureml://subscriptions/{scope.subscription}/resourceGroups/{scope.resource_group}"
                     f"/workspaces/{scope.name}/datastores/{datastore['name']}/paths/{location.path}"
@@ -109,7 +118,11 @@ class Locations:
             owner, name, version = self._scopes.registry(found["registry"]), found["name"], found["version"]
             plural = found["type"]
         elif found := _LOCATION_ASSET.match(reference):
-            owner, name, version = self._scopes.workspace_by_guid(found["guid"]), found["name"], found["version"]
+            owner, name, version = (
+                self._scopes.workspace_by_guid(found["guid"]),
+                found["name"],
+                found["version"],
+            )
             plural = found["type"]
         elif found := _ARM_ASSET.match(reference):
             owner, name, version = self._scopes.of_id(found["scope"]), found["name"], found["version"]

@@ -45,17 +45,26 @@ class OnlineEndpoints(Unsupported):
         return json_response(self._shown(self._existing(request)))
 
     async def list(self, request: ArmRequest) -> Response:
-        items = [item for item in self._store.children(request.id) if has(item.get("tags") or {}, request.query.get("tags"))]
+        items = [
+            item
+            for item in self._store.children(request.id)
+            if has(item.get("tags") or {}, request.query.get("tags"))
+        ]
         return json_response({"value": [self._shown(item) for item in items]})
 
     async def put(self, request: ArmRequest) -> Response:
         """Create an endpoint, or begin an update of its traffic, tags or description."""
         naming.check_endpoint(request.name)
         desired = _desired(request)
+        self._azure_ml.scorers.warm()  # a deployment comes next
         with self._store.transaction():
             old = self._store.get(request.id)
             self._refuse_overlap(request, old)
-            traffic.check(desired["properties"]["traffic"], desired["properties"]["mirrorTraffic"], self._serving(request.id))
+            traffic.check(
+                desired["properties"]["traffic"],
+                desired["properties"]["mirrorTraffic"],
+                self._serving(request.id),
+            )
             if old is None:
                 self._refuse_taken_name(request)
                 resource = self._new(request, desired)
@@ -65,7 +74,9 @@ class OnlineEndpoints(Unsupported):
             stamp(resource, request.caller, self._azure_ml.context.clock.now(), old)
             created = self._store.put(request.id, resource)
             operation = self._operations.begin(PUT, request.id, {"id": request.id}, request.fail)
-        answer = self._shown({**resource, **desired, "properties": {**resource["properties"], **desired["properties"]}})
+        answer = self._shown(
+            {**resource, **desired, "properties": {**resource["properties"], **desired["properties"]}}
+        )
         return json_response(answer, 201 if created else 200, self._operations.response_headers(operation))
 
     async def delete(self, request: ArmRequest) -> Response:
@@ -76,7 +87,9 @@ class OnlineEndpoints(Unsupported):
             for deployment in self._store.children(f"{request.id}/deployments"):
                 if self._operations.in_progress(f"{request.id}/deployments/{deployment['name']}"):
                     raise Conflict(f"An operation on deployment {deployment['name']} is still in progress.")
-            self._store.change(request.id, lambda found: found["properties"].update(provisioningState="Deleting"))
+            self._store.change(
+                request.id, lambda found: found["properties"].update(provisioningState="Deleting")
+            )
             operation = self._operations.begin(DELETE, request.id, {"id": request.id}, request.fail)
         return Response(status_code=202, headers=self._operations.response_headers(operation))
 
@@ -103,8 +116,14 @@ class OnlineEndpoints(Unsupported):
         which = str(request.body.get("keyType", "")).lower()
         if which not in ("primary", "secondary"):
             raise BadRequest("keyType must be Primary or Secondary.")
-        value = request.body.get("keyValue") or _key()
-        self._store.change(request.id, lambda found: found[KEYS].update({f"{which}Key": value}))
+        given = request.body.get("keyValue")
+
+        def renew(endpoint: Resource) -> None:
+            keys = endpoint[KEYS]
+            # The SDK sends the present key back as the new one, and still means a new one.
+            keys[f"{which}Key"] = given if given and given not in keys.values() else _key()
+
+        self._store.change(request.id, renew)
         return Response(status_code=200)
 
     async def _apply(self, payload: dict[str, Any]) -> Resource | None:
@@ -118,7 +137,9 @@ class OnlineEndpoints(Unsupported):
                 names = self._serving(payload["id"])
                 gone = [name for name in desired["properties"]["traffic"] if name.lower() not in names]
                 if gone:
-                    raise OperationFailed(f"The traffic names {gone[0]!r}, which is not a deployment of the endpoint.")
+                    raise OperationFailed(
+                        f"The traffic names {gone[0]!r}, which is not a deployment of the endpoint."
+                    )
                 endpoint |= {**desired, "properties": {**endpoint["properties"], **desired["properties"]}}
             endpoint["properties"]["provisioningState"] = "Succeeded"
             self._store.put(payload["id"], endpoint)
@@ -138,7 +159,9 @@ class OnlineEndpoints(Unsupported):
 
     def _delete_failed(self, payload: dict[str, Any], error: dict[str, str]) -> None:
         if self._store.get(payload["id"]) is not None:
-            self._store.change(payload["id"], lambda found: found["properties"].update(provisioningState="Failed"))
+            self._store.change(
+                payload["id"], lambda found: found["properties"].update(provisioningState="Failed")
+            )
 
     def _serving(self, endpoint_id: str) -> set[str]:
         """Deployments that can get traffic: those that succeeded once, even if a later update failed."""
@@ -147,7 +170,9 @@ class OnlineEndpoints(Unsupported):
 
     def _refuse_overlap(self, request: ArmRequest, old: Resource | None) -> None:
         if self._operations.in_progress(request.id):
-            raise Conflict(f"Another operation on endpoint {request.name} is still in progress: wait for it to end.")
+            raise Conflict(
+                f"Another operation on endpoint {request.name} is still in progress: wait for it to end."
+            )
 
     def _refuse_taken_name(self, request: ArmRequest) -> None:
         """Endpoint names are hosts' names: unique in a region, across workspaces."""
@@ -169,21 +194,32 @@ class OnlineEndpoints(Unsupported):
             "kind": "K8S" if desired["properties"].get("compute") else "Managed",
             "identity": {"type": "SystemAssigned", "tenantId": self._azure_ml.context.config.tenant},
             **desired,
-            "properties": {**desired["properties"], "traffic": {}, "mirrorTraffic": {}, "provisioningState": "Creating"},
+            "properties": {
+                **desired["properties"],
+                "traffic": {},
+                "mirrorTraffic": {},
+                "provisioningState": "Creating",
+            },
             KEYS: {"primaryKey": _key(), "secondaryKey": _key()},
         }
 
     def _existing(self, request: ArmRequest) -> Resource:
         endpoint = self._store.get(request.id)
         if endpoint is None:
-            raise NotFound(f"The Resource '{PROVIDER}/workspaces/onlineEndpoints/{request.name}' was not found.")
+            raise NotFound(
+                f"The Resource '{PROVIDER}/workspaces/onlineEndpoints/{request.name}' was not found."
+            )
         return endpoint
 
     def _shown(self, endpoint: Resource) -> Resource:
         """With its URLs, which are made when asked for: the platform's port may be another after a restart."""
         root = f"{self._azure_ml.context.base_url}/endpoints/{endpoint['name']}"
         answer = shown(endpoint)
-        answer["properties"] = {**answer["properties"], "scoringUri": f"{root}/score", "swaggerUri": f"{root}/swagger.json"}
+        answer["properties"] = {
+            **answer["properties"],
+            "scoringUri": f"{root}/score",
+            "swaggerUri": f"{root}/swagger.json",
+        }
         return answer
 
 

@@ -58,7 +58,9 @@ class _Kind:
 class Operations:
     """`base_url`, `subscription` and `location` make the URLs that clients poll."""
 
-    def __init__(self, store: ResourceStore, clock: Clock, base_url: str, subscription: str, location: str) -> None:
+    def __init__(
+        self, store: ResourceStore, clock: Clock, base_url: str, subscription: str, location: str
+    ) -> None:
         store.create_tables(_SCHEMA)
         self._store = store
         self._clock = clock
@@ -76,7 +78,9 @@ class Operations:
     async def start(self) -> None:
         """Take up every operation that an earlier process left in progress."""
         self._loop = asyncio.get_running_loop()
-        for (operation_id,) in self._store.query("SELECT id FROM operations WHERE status = 'InProgress' ORDER BY rowid"):
+        for (operation_id,) in self._store.query(
+            "SELECT id FROM operations WHERE status = 'InProgress' ORDER BY rowid"
+        ):
             self._run_soon(operation_id)
 
     async def stop(self) -> None:
@@ -86,7 +90,9 @@ class Operations:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def begin(self, kind: str, resource_id: str, payload: dict[str, Any], fail: dict[str, Any] | None = None) -> str:
+    def begin(
+        self, kind: str, resource_id: str, payload: dict[str, Any], fail: dict[str, Any] | None = None
+    ) -> str:
         """Write the operation and run it once the surrounding transaction has committed; returns its id.
 
         `fail` (`{"code", "message"}`) makes it end Failed without its handler being called.
@@ -113,7 +119,8 @@ class Operations:
     def in_progress(self, resource_id: str) -> str | None:
         """The id of the operation that still runs on a resource, if any."""
         rows = self._store.query(
-            "SELECT id FROM operations WHERE resource_id = ? AND status = 'InProgress' LIMIT 1", (resource_id.lower(),)
+            "SELECT id FROM operations WHERE resource_id = ? AND status = 'InProgress' LIMIT 1",
+            (resource_id.lower(),),
         )
         return rows[0][0] if rows else None
 
@@ -193,7 +200,9 @@ class Operations:
         self._loop.call_soon_threadsafe(self._create_task, operation_id)
 
     def _create_task(self, operation_id: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(operation_id), name=f"operation {operation_id}")
+        task = asyncio.get_running_loop().create_task(
+            self._run(operation_id), name=f"operation {operation_id}"
+        )
         self._tasks[operation_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(operation_id, None))
 
@@ -207,7 +216,10 @@ class Operations:
             logger.error("operation %s: no handler for kind %s", operation_id, row["kind"])
             return
         if row["fail"]:
-            error = {"code": row["fail"].get("code") or "InternalServerError", "message": row["fail"].get("message", "")}
+            error = {
+                "code": row["fail"].get("code") or "InternalServerError",
+                "message": row["fail"].get("message", ""),
+            }
             self._end_failed(row, kind, error)
             return
         try:
@@ -216,7 +228,9 @@ class Operations:
             self._end_failed(row, kind, {"code": failure.code, "message": failure.message})
         except Exception as problem:
             logger.exception("operation %s (%s) broke", operation_id, row["kind"])
-            self._end_failed(row, kind, {"code": "InternalServerError", "message": f"{type(problem).__name__}: {problem}"})
+            self._end_failed(
+                row, kind, {"code": "InternalServerError", "message": f"{type(problem).__name__}: {problem}"}
+            )
         else:
             self._end(operation_id, "Succeeded", result=result)
 
@@ -227,7 +241,11 @@ class Operations:
             self._end(row["id"], "Failed", error=error)
 
     def _end(
-        self, operation_id: str, status: str, result: dict[str, Any] | None = None, error: dict[str, str] | None = None
+        self,
+        operation_id: str,
+        status: str,
+        result: dict[str, Any] | None = None,
+        error: dict[str, str] | None = None,
     ) -> None:
         with self._store.transaction() as connection:
             connection.execute(

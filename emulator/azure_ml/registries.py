@@ -22,7 +22,10 @@ IMPORT = "registry.import"
 
 
 def resource_types(azure_ml: AzureMl) -> dict[str, ResourceType]:
-    return {"tempdatarefs/versions": UploadReferences(azure_ml), "datarefs/versions": ReadReferences(azure_ml)}
+    return {
+        "tempdatarefs/versions": UploadReferences(azure_ml),
+        "datarefs/versions": ReadReferences(azure_ml),
+    }
 
 
 class Registries:
@@ -54,7 +57,11 @@ class Registries:
             "source": source_id,
             "name": name,
             "version": version,
-            "caller": {"object_id": request.caller.object_id, "name": request.caller.name, "client_id": request.caller.client_id},
+            "caller": {
+                "object_id": request.caller.object_id,
+                "name": request.caller.name,
+                "client_id": request.caller.client_id,
+            },
         }
         operation = self._azure_ml.operations.begin(IMPORT, target_id, payload, request.fail)
         return Response(status_code=202, headers=self._azure_ml.operations.response_headers(operation))
@@ -69,13 +76,17 @@ class Registries:
             properties = _copied(source)
             if kind.path is not None:
                 origin = azure_ml.locations.blob(properties[kind.path], scope)
-                container = naming.container_name(kind.plural, registry.id, payload["name"], payload["version"])
+                container = naming.container_name(
+                    kind.plural, registry.id, payload["name"], payload["version"]
+                )
                 target = type(origin)(registry.account, container, origin.name)
                 await asyncio.to_thread(copy, azure_ml.context.storage, origin, target)
                 properties[kind.path] = target.url
             properties["originAssetId"] = payload["source"]
             caller = Caller(**payload["caller"])
-            await assets.register(azure_ml, kind, registry, payload["name"], payload["version"], properties, caller)
+            await assets.register(
+                azure_ml, kind, registry, payload["name"], payload["version"], properties, caller
+            )
         except AzureMlError as refusal:
             raise OperationFailed(refusal.message, code=refusal.code) from refusal
 
@@ -83,7 +94,11 @@ class Registries:
 def _copied(source: Resource) -> dict[str, Any]:
     """What a registry keeps of a workspace asset: a stage and a job mean something only where they were set."""
     left_out = ("stage", "jobName", "isArchived", "provisioningState")
-    return {key: value for key, value in source["properties"].items() if key not in left_out and not key.startswith("_")}
+    return {
+        key: value
+        for key, value in source["properties"].items()
+        if key not in left_out and not key.startswith("_")
+    }
 
 
 class UploadReferences(Unsupported):
@@ -97,7 +112,9 @@ class UploadReferences(Unsupported):
         if self._azure_ml.store.get(f"{request.scope.id}/{plural}/{name}/versions/{version}") is not None:
             # The SDK takes 409 as "uploaded already".
             raise Conflict(f"{plural} {name}:{version} exists in the registry already.", code="UserError")
-        return json_response(await assets.pending_upload(self._azure_ml, request.scope, plural, name, version))
+        return json_response(
+            await assets.pending_upload(self._azure_ml, request.scope, plural, name, version)
+        )
 
 
 class ReadReferences(Unsupported):
@@ -113,12 +130,17 @@ class ReadReferences(Unsupported):
         resource = self._azure_ml.store.get(f"{request.scope.id}/{plural}/{name}/versions/{version}")
         kind = KINDS.get(plural)
         if resource is None or kind is None or kind.path is None:
-            raise NotFound(f"{plural} {name}:{version} was not found in {request.scope.name}.", code="UserError")
+            raise NotFound(
+                f"{plural} {name}:{version} was not found in {request.scope.name}.", code="UserError"
+            )
         location = self._azure_ml.locations.blob(resource["properties"][kind.path], request.scope)
         storage = self._azure_ml.context.storage
         sas = await asyncio.to_thread(storage.sas, location.account, location.container, "rl", 1)
         uri = storage.blob_url(location.account, location.container)
-        reference = {"blobUri": location.url, "credential": {"credentialType": "SAS", "sasUri": f"{uri}?{sas}"}}
+        reference = {
+            "blobUri": location.url,
+            "credential": {"credentialType": "SAS", "sasUri": f"{uri}?{sas}"},
+        }
         return json_response({"blobReferenceForConsumption": reference})
 
 
@@ -127,5 +149,7 @@ def _asset_of(request: ArmRequest) -> tuple[str, str, str]:
     name, version = request.names
     parts = str(request.body.get("assetId") or "").split("/")
     if len(parts) != 8 or parts[:3] != ["azureml:", "", "registries"]:
-        raise BadRequest(f"assetId {request.body.get('assetId')!r} is not a registry asset's id.", code="UserError")
+        raise BadRequest(
+            f"assetId {request.body.get('assetId')!r} is not a registry asset's id.", code="UserError"
+        )
     return parts[4], name, version

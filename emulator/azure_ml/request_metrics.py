@@ -77,7 +77,10 @@ class RequestMetrics:
         if not pending:
             return
         with self._store.transaction() as connection:
-            connection.executemany("INSERT INTO scoring_requests VALUES (?, ?, ?, ?, ?, ?, ?)", [astuple(item) for item in pending])
+            connection.executemany(
+                "INSERT INTO scoring_requests VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [astuple(item) for item in pending],
+            )
 
     async def _write(self) -> None:
         while True:

@@ -26,11 +26,20 @@ class Scopes:
     def of(cls, config: PlatformConfig, base_url: str) -> Scopes:
         """The scopes that the platform's configuration names."""
         scopes = [
-            _scope("workspaces", item.name, config.subscription, config.resource_group, config.location, item.account)
+            _scope(
+                "workspaces",
+                item.name,
+                config.subscription,
+                config.resource_group,
+                config.location,
+                item.account,
+            )
             for item in config.workspaces
         ]
         scopes.extend(
-            _scope("registries", item.name, item.subscription, item.resource_group, config.location, item.account)
+            _scope(
+                "registries", item.name, item.subscription, item.resource_group, config.location, item.account
+            )
             for item in config.registries
         )
         return cls(scopes, config.tenant, base_url)
@@ -59,13 +68,16 @@ class Scopes:
             if scope.name.lower() == name.lower():
                 return scope
         raise NotFound(
-            f"The Resource '{PROVIDER}/{kind}/{name}' under resource group '{group}' was not found.", code="ResourceNotFound"
+            f"The Resource '{PROVIDER}/{kind}/{name}' under resource group '{group}' was not found.",
+            code="ResourceNotFound",
         )
 
     def of_id(self, resource_id: str) -> Scope:
         """The scope that a resource's ARM id lies in; raises `NotFound`."""
         for scope in self._scopes:
-            if resource_id.lower() == scope.id.lower() or resource_id.lower().startswith(scope.id.lower() + "/"):
+            if resource_id.lower() == scope.id.lower() or resource_id.lower().startswith(
+                scope.id.lower() + "/"
+            ):
                 return scope
         raise NotFound(f"{resource_id} is not in a workspace or registry of this platform.")
 
@@ -91,7 +103,9 @@ class Scopes:
             properties |= {
                 "discoveryUrl": f"{self._base_url}/registrymanagement/v1.0/registries/{scope.name}/discovery",
                 "mlFlowRegistryUri": f"azureml://{self._host}/mlflow/v1.0{scope.id}",
-                "regionDetails": [{"location": scope.location, "acrDetails": [], "storageAccountDetails": []}],
+                "regionDetails": [
+                    {"location": scope.location, "acrDetails": [], "storageAccountDetails": []}
+                ],
             }
         else:
             properties |= {

@@ -64,7 +64,13 @@ class Scorers:
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
         # Loopback only: never through a proxy that the environment names.
-        self.client = httpx.AsyncClient(trust_env=False, timeout=None, limits=httpx.Limits(max_connections=None))
+        self.client = httpx.AsyncClient(
+            trust_env=False, timeout=None, limits=httpx.Limits(max_connections=None)
+        )
+
+    def warm(self) -> None:
+        """Begin in the background what the first start would have to wait for."""
+        self._host.warm()
 
     def restore(self, deployment_id: str, spec: ScorerSpec) -> None:
         """Start again, in the background, what served before the platform ended; `get` waits for it."""
@@ -121,7 +127,9 @@ class Scorers:
         else:
             self._routed[key] = scorer
             ready.set()
-        self._keepers[key] = asyncio.create_task(self._run(key, spec, scorer), name=f"scorer {key.rpartition('/')[2]}")
+        self._keepers[key] = asyncio.create_task(
+            self._run(key, spec, scorer), name=f"scorer {key.rpartition('/')[2]}"
+        )
 
     async def _run(self, key: str, spec: ScorerSpec, scorer: Scorer | None) -> None:
         """Keep one process running, as the orchestrator of a cluster does: later each time it fails to start."""
@@ -154,7 +162,14 @@ class Scorers:
                     "port": port,
                     "cwd": spec.cwd,
                     "log": spec.log,
-                    "environment": {**base_environment(self._python), "AML_APP_ROOT": spec.cwd, **spec.environment},
+                    "environment": {
+                        **base_environment(self._python),
+                        "HOME": spec.home,
+                        "AML_APP_ROOT": spec.cwd,
+                        # Its control socket would lie in a folder that all deployments share.
+                        "GUNICORN_CMD_ARGS": "--no-control-socket",
+                        **spec.environment,
+                    },
                 }
             )
             scorer = Scorer(spec, process, port)
@@ -162,7 +177,9 @@ class Scorers:
                 await asyncio.wait_for(self._healthy(scorer), START_SECONDS)
             except TimeoutError:
                 await process.end(grace=0)
-                raise OperationFailed("Readiness probe failed: the container did not answer in time.", code="ResourceNotReady") from None
+                raise OperationFailed(
+                    "Readiness probe failed: the container did not answer in time.", code="ResourceNotReady"
+                ) from None
             except BaseException:
                 await process.end(grace=0)
                 raise

@@ -145,7 +145,9 @@ class Scoring:
         if scorer is None:
             return _refusal(424, "The deployment's container is not ready", reason="liveness"), None
         try:
-            found = await self._scorers.client.request(method, scorer.url + path, content=body, headers=headers, timeout=timeout)
+            found = await self._scorers.client.request(
+                method, scorer.url + path, content=body, headers=headers, timeout=timeout
+            )
         except httpx.TimeoutException:
             return _refusal(408, f"The model took longer than its request timeout of {timeout:g} s"), None
         except httpx.TransportError as problem:
@@ -202,4 +204,6 @@ class Scoring:
 
 def _refusal(status: int, message: str, reason: str | None = None) -> JSONResponse:
     headers = {"ms-azureml-model-error-reason": reason} if reason else None
-    return JSONResponse({"error": {"code": str(status), "message": message}}, status_code=status, headers=headers)
+    return JSONResponse(
+        {"error": {"code": str(status), "message": message}}, status_code=status, headers=headers
+    )

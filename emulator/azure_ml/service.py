@@ -6,7 +6,17 @@ import asyncio
 
 from starlette.routing import BaseRoute
 
-from emulator.azure_ml import assets, components, computes, datastores, deployments, discovery, jobs, online_endpoints, registries
+from emulator.azure_ml import (
+    assets,
+    components,
+    computes,
+    datastores,
+    deployments,
+    discovery,
+    jobs,
+    online_endpoints,
+    registries,
+)
 from emulator.azure_ml.arm import Arm
 from emulator.azure_ml.deployments import Deployments
 from emulator.azure_ml.events import Outbox
@@ -43,7 +53,17 @@ class AzureMl:
         self.registries = registries.Registries(self)
         self.jobs = jobs.Jobs(self)
         self.types: dict[str, ResourceType] = {}
-        for part in (discovery, datastores, computes, assets, registries, online_endpoints, deployments, components, jobs):
+        for part in (
+            discovery,
+            datastores,
+            computes,
+            assets,
+            registries,
+            online_endpoints,
+            deployments,
+            components,
+            jobs,
+        ):
             self.types.update(part.resource_types(self))
         self._arm = Arm(self.scopes, self.types, context.identity)
 

@@ -91,7 +91,9 @@ class ResourceStore:
         """Write the whole resource; True when it did not exist."""
         key = resource_id.lower()
         with self.transaction() as connection:
-            changed = connection.execute("UPDATE resources SET body = ? WHERE id = ?", (json.dumps(resource), key))
+            changed = connection.execute(
+                "UPDATE resources SET body = ? WHERE id = ?", (json.dumps(resource), key)
+            )
             if changed.rowcount:
                 return False
             connection.execute(
@@ -106,14 +108,16 @@ class ResourceStore:
         # '0' is the character after '/', so this is the range of the children, wildcards or not.
         with self.transaction() as connection:
             rows = connection.execute(
-                "DELETE FROM resources WHERE id = ? OR (id > ? AND id < ?) RETURNING id", (key, key + "/", key + "0")
+                "DELETE FROM resources WHERE id = ? OR (id > ? AND id < ?) RETURNING id",
+                (key, key + "/", key + "0"),
             ).fetchall()
         return [row[0] for row in rows]
 
     def children(self, collection_id: str) -> list[Resource]:
         """The direct items of a collection (`.../models`), oldest first."""
         rows = self.query(
-            "SELECT body FROM resources WHERE collection = ? ORDER BY sequence", (collection_id.lower().rstrip("/"),)
+            "SELECT body FROM resources WHERE collection = ? ORDER BY sequence",
+            (collection_id.lower().rstrip("/"),),
         )
         return [json.loads(row[0]) for row in rows]
 

@@ -39,7 +39,9 @@ def timestamp(now: datetime) -> str:
 def shown(resource: Resource) -> Resource:
     """A resource as clients see it: without the keys that the platform keeps for itself."""
     return {
-        key: {name: item for name, item in value.items() if not name.startswith("_")} if key == "properties" else value
+        key: {name: item for name, item in value.items() if not name.startswith("_")}
+        if key == "properties"
+        else value
         for key, value in resource.items()
         if not key.startswith("_")
     }

@@ -20,18 +20,30 @@ def check(traffic: Mapping[str, object], mirror: Mapping[str, object], deploymen
     known = {name.lower() for name in deployments}
     for name, share in [*traffic.items(), *mirror.items()]:
         if isinstance(share, bool) or not isinstance(share, int) or not 0 <= share <= 100:
-            raise BadRequest(f"The traffic of {name!r} must be a whole number from 0 to 100, not {share!r}.", code="InvalidTraffic")
+            raise BadRequest(
+                f"The traffic of {name!r} must be a whole number from 0 to 100, not {share!r}.",
+                code="InvalidTraffic",
+            )
         if name.lower() not in known:
-            raise BadRequest(f"The traffic names {name!r}, which is not a deployment of the endpoint.", code="InvalidTraffic")
+            raise BadRequest(
+                f"The traffic names {name!r}, which is not a deployment of the endpoint.",
+                code="InvalidTraffic",
+            )
     live = shares(traffic)
     if sum(live.values()) not in (0, 100):
-        raise BadRequest(f"The traffic percentages sum to {sum(live.values())}: they must sum to 0 or 100.", code="InvalidTraffic")
+        raise BadRequest(
+            f"The traffic percentages sum to {sum(live.values())}: they must sum to 0 or 100.",
+            code="InvalidTraffic",
+        )
     mirrored = shares(mirror)
     if len(mirrored) > 1:
         raise BadRequest("Traffic can be mirrored to one deployment only.", code="InvalidTraffic")
     for name, share in mirrored.items():
         if share > MAX_MIRROR:
-            raise BadRequest(f"At most {MAX_MIRROR} percent of traffic can be mirrored, not {share}.", code="InvalidTraffic")
+            raise BadRequest(
+                f"At most {MAX_MIRROR} percent of traffic can be mirrored, not {share}.",
+                code="InvalidTraffic",
+            )
         if name in live:
             raise BadRequest(f"{name!r} cannot receive live and mirrored traffic.", code="InvalidTraffic")
 

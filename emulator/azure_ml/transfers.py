@@ -40,7 +40,9 @@ def fetch(storage: Storage, location: BlobLocation, target: Path) -> Path:
         single = list(found.values()) == [location.path]
         for relative, name in found.items():
             if ".." in PurePosixPath(relative).parts:
-                raise OperationFailed(f"The blob {name} would be written outside of its folder.", code="BadArgument")
+                raise OperationFailed(
+                    f"The blob {name} would be written outside of its folder.", code="BadArgument"
+                )
             path = staging / relative if single else staging / location.name / relative
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(storage.read(location.account, location.container, name))

@@ -94,15 +94,13 @@ def inputs(run: Run) -> Json:
 
 
 def outputs(run: Run) -> Json:
-    """The outputs as they were asked for, with their addresses once they are written."""
+    """The outputs as they were asked for, with their addresses once they are written.
+
+    Without the `default` output (the artifact store): where it is missing, the SDK's `jobs.stream` reads the
+    logs that run history names, and its `jobs.download` knows where the store is.
+    """
     sent = run.body.get("outputs") or {}
-    named: Json = {
-        "default": {
-            "jobOutputType": "uri_folder",
-            "uri": f"azureml://datastores/workspaceartifactstore/ExperimentRun/dcid.{run.name}",
-            "mode": "ReadWriteMount",
-        }
-    }
+    named: Json = {}
     for name, definition in run.spec["outputs"].items():
         shown = {"jobOutputType": definition["type"], "mode": "ReadWriteMount", **(sent.get(name) or {})}
         named[name] = {**shown, "uri": run.outputs[name]["uri"]} if name in run.outputs else shown

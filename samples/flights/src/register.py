@@ -17,6 +17,7 @@ from pathlib import Path
 from azure.ai.ml import MLClient
 from azure.ai.ml.constants import AssetTypes
 from azure.ai.ml.entities import Model
+from azure.core.exceptions import ResourceNotFoundError
 from azure.identity import DefaultAzureCredential
 
 OUTPUT = re.compile(r"azureml://.*/paths/azureml/(?P<job>[^/]+)/(?P<output>[^/]+)/?$")
@@ -43,6 +44,16 @@ def describe(arguments: argparse.Namespace, metrics: dict[str, object]) -> tuple
     return tags, properties
 
 
+def registered_by(client: MLClient, name: str, job: str | None) -> Model | None:
+    """What this job registered before it was interrupted and run again, as preemptible nodes do."""
+    if job is None:
+        return None
+    try:
+        return next((model for model in client.models.list(name) if model.properties.get("pilotage.job") == job), None)
+    except ResourceNotFoundError:
+        return None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="local folder, or azureml:// address of a job's output")
@@ -60,6 +71,10 @@ def main() -> None:
     client = MLClient(
         DefaultAzureCredential(), arguments.subscription, arguments.resource_group, arguments.workspace
     )
+    earlier = registered_by(client, arguments.name, properties.get("pilotage.job"))
+    if earlier is not None:
+        print(f"{earlier.name}:{earlier.version} was registered by this job already")
+        return
     registered = client.models.create_or_update(
         Model(
             name=arguments.name,
