@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,7 @@ class Story:
     pilotage: Pilotage
     approver: Approver
     scientist: DataScientist
-    promotions: list[str] = field(default_factory=list)
+    _told: dict[str, int] = field(default_factory=dict)
 
     # --- chapters ---------------------------------------------------------------------------------
 
@@ -46,8 +47,7 @@ class Story:
         self.narrator.say(f"summer flights registered as training data and holdout, version {version}")
         self.scientist.raise_drift_alert(ENDPOINT)
         self.narrator.say("drift alert published to the custom topic (azure-eventgrid), twice: Event Grid delivers at least once")
-        self._advance("PT10M", "the policy gathers alerts for 10 minutes")
-        job = wait_for("the retraining job", self.scientist.retraining_job)
+        job = self._with_time("the retraining job", self.scientist.retraining_job, "PT10M", "the policy gathers alerts for 10 minutes")
         self.narrator.good(f"retraining job {job} runs in mlw-dev")
         self._await_version("2", timeout=240)
         if len(self.scientist.retraining_jobs()) != 1:
@@ -124,24 +124,32 @@ class Story:
         if sum(traffic.values()) != 100 or traffic.get(found["deployment"]) != 100:
             raise NotObserved(f"traffic is {traffic}, not 100 % to {found['deployment']}")
         self.narrator.good(f"live: {traffic}")
-        self.promotions.append(promotion)
         return promotion
 
     def _follow(self, promotion: str, until: set[str], bakes: bool = False) -> dict[str, Any]:
         """Tell each passport entry as it is written, until a phase is reached."""
-        told = 0
 
         def look() -> dict[str, Any] | None:
-            nonlocal told
             found = self.pilotage.promotion(promotion)
+            told = self._told.get(promotion, 0)
             for step in found["steps"][told:]:
                 self.narrator.say(f"  {step['kind']:<8}{describe(step)}", "dim")
-                told += 1
-                if bakes and step["kind"] == "outcome" and step["step"] == "rollout.traffic":
-                    self._advance("PT30M", "the step bakes for at most 30 minutes")
+            self._told[promotion] = len(found["steps"])
             return found if found["phase"] in until else None
 
-        return wait_for(f"{promotion} in one of {sorted(until)}", look, timeout=180)
+        what = f"{promotion} in one of {sorted(until)}"
+        if bakes:
+            return self._with_time(what, look, "PT30M", "each step of the rollout bakes before it is checked", rounds=20)
+        return wait_for(what, look, timeout=180)
+
+    def _with_time[T](self, what: str, look: Callable[[], T | None], duration: str, why: str, rounds: int = 10) -> T:
+        """Look; while nothing is to be seen for three seconds, let virtual time pass."""
+        for _ in range(rounds):
+            try:
+                return wait_for(what, look, timeout=3)
+            except NotObserved:
+                self._advance(duration, why)
+        return wait_for(what, look, timeout=60)
 
     def _advance(self, duration: str, why: str) -> None:
         httpx.post(f"{self.env['EMULATOR_URL']}/_emulator/clock", json={"advance": duration}, verify=self.env["SSL_CERT_FILE"],

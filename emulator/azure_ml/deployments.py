@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
 from emulator.azure_ml import naming
-from emulator.azure_ml.errors import AzureMlError, BadRequest, Conflict, NotFound, OperationFailed
-from emulator.azure_ml.resource import PROVIDER, ArmRequest, ResourceType, Scope, Unsupported, json_response
+from emulator.azure_ml.errors import BadRequest, Conflict, NotFound, OperationFailed
+from emulator.azure_ml.materials import Materials
+from emulator.azure_ml.resource import PROVIDER, ArmRequest, ResourceType, Unsupported, json_response
 from emulator.azure_ml.scorers import ScorerSpec
 from emulator.azure_ml.store import Resource
 from emulator.azure_ml.system_data import shown, stamp
 from emulator.azure_ml.traffic import shares
-from emulator.azure_ml.transfers import fetch
 
 if TYPE_CHECKING:
     from emulator.azure_ml.service import AzureMl
 
+_TYPE = f"{PROVIDER}/workspaces/onlineEndpoints/deployments"
 PUT, DELETE = "onlineDeployment.put", "onlineDeployment.delete"
 SERVING = "_serving"
 """The `ScorerSpec` of the process that serves: a deployment whose update failed still has its old one."""
@@ -54,7 +53,6 @@ PROBE = {
     "successThreshold": 1,
     "timeout": "PT2S",
 }
-CONTAINERS = {"inferenceserver": "inference-server.log", "storageinitializer": "storage-initializer.log"}
 
 
 def resource_types(azure_ml: AzureMl) -> dict[str, ResourceType]:
@@ -66,7 +64,14 @@ class Deployments(Unsupported):
         self._azure_ml = azure_ml
         self._store = azure_ml.store
         self._operations = azure_ml.operations
-        self._root = azure_ml.context.state / "azureml" / "deployments"
+        context = azure_ml.context
+        self._materials = Materials(
+            context.state / "azureml" / "deployments",
+            azure_ml.locations,
+            context.storage,
+            context.clock,
+            azure_ml.scorers.mlflow_script,
+        )
         self._operations.register(PUT, self._bring_up, self._put_failed)
         self._operations.register(DELETE, self._delete, self._delete_failed)
 
@@ -94,13 +99,9 @@ class Deployments(Unsupported):
                 self._operations.in_progress(endpoint["id"])
                 or endpoint["properties"]["provisioningState"] == "Deleting"
             ):
-                raise Conflict(
-                    f"Another operation on endpoint {endpoint['name']} is still in progress: wait for it to end."
-                )
+                raise _busy("endpoint", endpoint["name"])
             if self._operations.in_progress(request.id):
-                raise Conflict(
-                    f"Another operation on deployment {request.name} is still in progress: wait for it to end."
-                )
+                raise _busy("deployment", request.name)
             old = self._store.get(request.id)
             resource = self._resource(request, old)
             stamp(resource, request.caller, self._azure_ml.context.clock.now(), old)
@@ -119,16 +120,17 @@ class Deployments(Unsupported):
         with self._store.transaction():
             if self._store.get(request.id) is None:
                 return Response(status_code=204)
-            properties = self._endpoint(request)["properties"]
+            endpoint = self._endpoint(request)
+            if self._operations.in_progress(endpoint["id"]):
+                raise _busy("endpoint", endpoint["name"])  # it may be about to give this one traffic
+            properties = endpoint["properties"]
             live = shares(properties["traffic"]) | shares(properties["mirrorTraffic"])
-            if request.name.lower() in live:
+            if share := live.get(request.name.lower()):
                 raise BadRequest(
-                    f"Deployment {request.name} receives {live[request.name.lower()]} percent of traffic: set it to 0 before deleting."
+                    f"Deployment {request.name} receives {share} percent of traffic: set it to 0 before."
                 )
             if self._operations.in_progress(request.id):
-                raise Conflict(
-                    f"Another operation on deployment {request.name} is still in progress: wait for it to end."
-                )
+                raise _busy("deployment", request.name)
             self._store.change(
                 request.id, lambda found: found["properties"].update(provisioningState="Deleting")
             )
@@ -139,17 +141,10 @@ class Deployments(Unsupported):
         if request.action != "getlogs":
             return await super().post(request)
         self._existing(request)
-        container = str(request.body.get("containerType") or "InferenceServer").lower()
-        if container not in CONTAINERS:
-            raise BadRequest(f"containerType {container!r} is not InferenceServer or StorageInitializer.")
+        container = str(request.body.get("containerType") or "InferenceServer")
         tail = int(request.body.get("tail") or 500)
-        return json_response(
-            {
-                "content": await asyncio.to_thread(
-                    _tail, self._folder(request.id) / CONTAINERS[container], tail
-                )
-            }
-        )
+        content = await asyncio.to_thread(self._materials.log, request.id, container, tail)
+        return json_response({"content": content})
 
     async def _bring_up(self, payload: dict[str, Any]) -> Resource | None:
         """Fetch the model and the code, start the process, and only then say that it succeeded."""
@@ -159,7 +154,8 @@ class Deployments(Unsupported):
             raise OperationFailed("The deployment was deleted.", code="ResourceNotFound")
         spec = None
         if payload["roll"]:
-            spec = await self._prepare(deployment, payload["revision"])
+            scope = self._azure_ml.scopes.of_id(deployment_id)
+            spec = await self._materials.prepare(scope, deployment, payload["revision"])
             await self._azure_ml.scorers.replace(deployment_id, spec)
         with self._store.transaction():
             before = (self._store.get(deployment_id) or {}).get(SERVING)
@@ -167,7 +163,7 @@ class Deployments(Unsupported):
             if spec is not None:
                 self._announce(deployment)
         if spec is not None and before is not None and before["home"] != spec.home:
-            await asyncio.to_thread(shutil.rmtree, before["home"], True)
+            await asyncio.to_thread(self._materials.discard_revision, before["home"])
         return shown(deployment)
 
     def _put_failed(self, payload: dict[str, Any], error: dict[str, str]) -> None:
@@ -175,66 +171,18 @@ class Deployments(Unsupported):
             self._store.change(
                 payload["id"], lambda found: found["properties"].update(provisioningState="Failed")
             )
-        self._note(payload["id"], f"{error['code']}: {error['message']}")
+        self._materials.note(payload["id"], f"{error['code']}: {error['message']}")
 
     async def _delete(self, payload: dict[str, Any]) -> None:
         await self._azure_ml.scorers.remove(payload["id"])
         self._store.delete(payload["id"])
-        await asyncio.to_thread(shutil.rmtree, self._folder(payload["id"]), True)
+        await asyncio.to_thread(self._materials.discard, payload["id"])
 
     def _delete_failed(self, payload: dict[str, Any], error: dict[str, str]) -> None:
         if self._store.get(payload["id"]) is not None:
             self._store.change(
                 payload["id"], lambda found: found["properties"].update(provisioningState="Failed")
             )
-
-    async def _prepare(self, deployment: Resource, revision: str) -> ScorerSpec:
-        """Materialise what the process needs; raises `OperationFailed` for what is missing."""
-        properties = deployment["properties"]
-        scope = self._azure_ml.scopes.of_id(deployment["id"])
-        home = self._folder(deployment["id"]) / revision
-        code_dir = home / "code"
-        code_dir.mkdir(parents=True, exist_ok=True)
-        model_dir: Path | None = None
-        script = self._azure_ml.scorers.mlflow_script
-        try:
-            if properties.get("model"):
-                model = await self._model(scope, properties["model"], deployment["id"], home)
-                model_dir = home / "model"
-            if code := properties.get("codeConfiguration"):
-                owner, resource = self._azure_ml.locations.asset(code["codeId"], "codes", scope)
-                location = self._azure_ml.locations.blob(resource["properties"]["codeUri"], owner)
-                self._note(deployment["id"], f"Downloading code from {location.url}")
-                fetched = await asyncio.to_thread(
-                    fetch, self._azure_ml.context.storage, location, home / "snapshot"
-                )
-                code_dir = fetched if fetched.is_dir() else fetched.parent
-                script = (code_dir / code["scoringScript"]).resolve()
-                if not script.is_file():
-                    raise OperationFailed(
-                        f"The scoring script {code['scoringScript']} is not in the code.", code="BadArgument"
-                    )
-            elif model_dir is None or model["properties"].get("modelType") != "mlflow_model":
-                raise OperationFailed(
-                    "Scoring script and environment are required: only MLflow models are deployed without code.",
-                    code="BadArgument",
-                )
-        except AzureMlError as missing:
-            raise OperationFailed(missing.message, code="BadArgument") from missing
-        variables = {
-            str(key): str(value) for key, value in (properties.get("environmentVariables") or {}).items()
-        }
-        log = self._folder(deployment["id"]) / CONTAINERS["inferenceserver"]
-        return ScorerSpec(
-            str(script), str(model_dir) if model_dir else None, str(code_dir), str(home), str(log), variables
-        )
-
-    async def _model(self, scope: Scope, reference: str, deployment_id: str, home: Path) -> Resource:
-        owner, model = self._azure_ml.locations.asset(reference, "models", scope)
-        location = self._azure_ml.locations.blob(model["properties"]["modelUri"], owner)
-        self._note(deployment_id, f"Downloading model {model['id']} from {location.url}")
-        await asyncio.to_thread(fetch, self._azure_ml.context.storage, location, home / "model")
-        return model
 
     def _announce(self, deployment: Resource) -> None:
         properties = deployment["properties"]
@@ -274,7 +222,7 @@ class Deployments(Unsupported):
         resource: Resource = {
             "id": request.id,
             "name": request.name,
-            "type": f"{PROVIDER}/workspaces/onlineEndpoints/deployments",
+            "type": _TYPE,
             "location": request.scope.location,
             "kind": properties["endpointComputeType"],
             "sku": sku,
@@ -296,21 +244,12 @@ class Deployments(Unsupported):
     def _existing(self, request: ArmRequest) -> Resource:
         deployment = self._store.get(request.id)
         if deployment is None:
-            raise NotFound(
-                f"The Resource '{PROVIDER}/workspaces/onlineEndpoints/deployments/{request.name}' was not found."
-            )
+            raise NotFound(f"The Resource '{_TYPE}/{request.name}' was not found.")
         return deployment
 
-    def _folder(self, deployment_id: str) -> Path:
-        """Endpoint names are unique in the platform's region, so these are too."""
-        *_, endpoint, _, deployment = deployment_id.lower().split("/")
-        return self._root / endpoint / deployment
 
-    def _note(self, deployment_id: str, line: str) -> None:
-        folder = self._folder(deployment_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / CONTAINERS["storageinitializer"]).open("a") as log:
-            log.write(f"{self._azure_ml.context.clock.now():%Y-%m-%dT%H:%M:%S} {line}\n")
+def _busy(kind: str, name: str) -> Conflict:
+    return Conflict(f"Another operation on {kind} {name} is still in progress: wait for it to end.")
 
 
 def _succeed(deployment: Resource, spec: ScorerSpec | None) -> None:
@@ -328,10 +267,3 @@ def _rolls(old: Resource, new: Resource) -> bool:
 
 def _present(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if value is not None}
-
-
-def _tail(path: Path, lines: int) -> str:
-    if not path.exists():
-        return ""
-    text = path.read_text(errors="replace")
-    return "\n".join(text.splitlines()[-lines:]) + "\n"

@@ -54,7 +54,7 @@ class _Discovery:
         self._base_url = azure_ml.context.base_url
 
     async def metadata(self, request: Request) -> Response:
-        """The shape of api-version 2019-05-01; `portal` stays Azure's, the SDK derives its audience from it."""
+        """The shape of api-version 2019-05-01; `portal` is Azure's: the SDK derives its audience from it."""
         return json_response(
             {
                 "name": CLOUD,
@@ -106,4 +106,4 @@ class _Discovery:
             "pipelines",
             "studio",
         )
-        return json_response({name: self._base_url for name in names})
+        return json_response(dict.fromkeys(names, self._base_url))

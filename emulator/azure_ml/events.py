@@ -57,7 +57,7 @@ class Outbox:
             await asyncio.gather(self._relay, return_exceptions=True)
 
     def emit(self, scope: Scope, event_type: str, subject: str, data: dict[str, Any]) -> None:
-        """Emit `ModelRegistered` and its like for a workspace; `data` in camelCase as the specification has it.
+        """Emit `ModelRegistered` and its like for a workspace; `data` in camelCase, as specified.
 
         Call it inside the transaction of the change. Registries emit nothing.
         """

@@ -75,7 +75,8 @@ class ForkServer:
     async def start(self, spec: dict[str, Any]) -> ScoringProcess:
         """Fork a scoring process for `spec` (see `inference_host.py`, without `id`)."""
         await self._ensure()
-        assert self._host is not None and self._host.stdin is not None
+        assert self._host is not None
+        assert self._host.stdin is not None
         number = next(self._numbers)
         answer: asyncio.Future[ScoringProcess] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer

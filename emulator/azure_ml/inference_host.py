@@ -1,8 +1,8 @@
-"""Runs Azure's inference server for deployments; executed by the inference image's Python, imports nothing of ours.
+"""Runs Azure's inference server for deployments; executed by the inference image's Python.
 
-A fork server: it imports what every scoring process needs once, then forks a process for each deployment,
-which serves that deployment's script as `azmlinfsrv` does. A fork starts in a fraction of a second, where a
-fresh interpreter takes several, and shares the imported pages.
+It imports nothing of ours. A fork server: it imports what every scoring process needs once, then forks a
+process for each deployment, which serves that deployment's script as `azmlinfsrv` does. A fork starts in a
+fraction of a second, where a fresh interpreter takes several, and shares the imported pages.
 
 It reads one JSON object a line from stdin: `{"id", "entry_script", "model_dir", "port", "cwd", "log",
 "environment"}` and writes `{"id", "pid"}` for each started and `{"pid", "exit"}` for each ended process to
@@ -87,7 +87,7 @@ def serve(spec: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     amlserver = importlib.import_module(f"{SERVER}.amlserver")
-    amlserver.DEFAULT_HOST = "127.0.0.1"
+    vars(amlserver)["DEFAULT_HOST"] = "127.0.0.1"
     sys.argv = ["azmlinfsrv", "--entry_script", spec["entry_script"], "--port", str(spec["port"])]
     if spec.get("model_dir"):
         sys.argv += ["--model_dir", spec["model_dir"]]

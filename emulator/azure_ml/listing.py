@@ -25,7 +25,7 @@ def page(items: list[Resource], request: ArmRequest) -> dict[str, Any]:
 
 
 def selected(properties: dict[str, Any], query: dict[str, str], name: str = "") -> bool:
-    """Whether an item is in the view and passes the filters `stage`, `hash`, `version`, `tags`, `properties`."""
+    """Whether an item is in the view and passes the filters for stage, hash, version, tags and properties."""
     view = query.get("listViewType", "ActiveOnly").lower().replace("_", "")
     # On Python 3.13 the SDK sends the member's repr: `ListViewType.ACTIVE_ONLY`.
     view = view.removeprefix("listviewtype.")

@@ -17,7 +17,8 @@ def check_asset(name: str, version: str | None = None) -> None:
     """Raise `ValidationError` unless name and version can be an asset's."""
     if not _ASSET_NAME.match(name):
         raise ValidationError(
-            f"The asset name {name!r} is invalid: at most 255 letters, digits, '-', '_' and '.', starting with a letter or digit."
+            f"The asset name {name!r} is invalid: at most 255 letters, digits, '-', '_' and '.',"
+            " starting with a letter or digit."
         )
     if version is not None and (not _ASSET_VERSION.match(version) or version.lower() == "latest"):
         raise ValidationError(f"The asset version {version!r} is invalid.")
@@ -36,8 +37,8 @@ def check_deployment(name: str) -> None:
     """3 to 32 letters, digits, dashes and underscores, starting and ending with a letter or digit."""
     if not _DEPLOYMENT_NAME.match(name):
         raise ValidationError(
-            f"The deployment name {name!r} is invalid: 3 to 32 letters, digits, '-' and '_', starting and ending"
-            " with a letter or digit."
+            f"The deployment name {name!r} is invalid: 3 to 32 letters, digits, '-' and '_', starting"
+            " and ending with a letter or digit."
         )
 
 

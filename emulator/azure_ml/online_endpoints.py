@@ -165,8 +165,11 @@ class OnlineEndpoints(Unsupported):
 
     def _serving(self, endpoint_id: str) -> set[str]:
         """Deployments that can get traffic: those that succeeded once, even if a later update failed."""
-        deployments = self._store.children(f"{endpoint_id}/deployments")
-        return {item["name"].lower() for item in deployments if item.get("_serving")}
+        return {
+            item["name"].lower()
+            for item in self._store.children(f"{endpoint_id}/deployments")
+            if item.get("_serving") and item["properties"]["provisioningState"] != "Deleting"
+        }
 
     def _refuse_overlap(self, request: ArmRequest, old: Resource | None) -> None:
         if self._operations.in_progress(request.id):
@@ -181,7 +184,8 @@ class OnlineEndpoints(Unsupported):
                 continue
             if self._store.get(f"{scope.id}/onlineEndpoints/{request.name}") is not None:
                 raise BadRequest(
-                    f"An endpoint named {request.name} exists in {scope.location} already: names are unique in a region.",
+                    f"An endpoint named {request.name} exists in {scope.location} already:"
+                    " names are unique in a region.",
                     code="EndpointNameNotAvailable",
                 )
 
@@ -212,7 +216,7 @@ class OnlineEndpoints(Unsupported):
         return endpoint
 
     def _shown(self, endpoint: Resource) -> Resource:
-        """With its URLs, which are made when asked for: the platform's port may be another after a restart."""
+        """With its URLs, made when asked for: the platform's port may be another after a restart."""
         root = f"{self._azure_ml.context.base_url}/endpoints/{endpoint['name']}"
         answer = shown(endpoint)
         answer["properties"] = {

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]
 """Takes the payload, returns what a `Location` poll answers (None: 204). Raises `OperationFailed`."""
 OnFailure = Callable[[dict[str, Any], dict[str, str]], None]
-"""Takes the payload and `{"code", "message"}`: marks the resource as failed, in the operation's transaction."""
+"""Takes the payload and `{"code", "message"}`: marks the resource as failed, in one transaction with it."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS operations (
@@ -72,7 +72,7 @@ class Operations:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def register(self, kind: str, handler: Handler, on_failure: OnFailure | None = None) -> None:
-        """Who does the work of `kind`. Before `start()`, or operations of an earlier process stay unserved."""
+        """Who does the work of `kind`. Before `start()`, or an earlier process's operations stay unserved."""
         self._kinds[kind] = _Kind(handler, on_failure)
 
     async def start(self) -> None:
@@ -177,7 +177,8 @@ class Operations:
 
     def _row(self, operation_id: str) -> dict[str, Any]:
         rows = self._store.query(
-            "SELECT id, kind, payload, fail, status, result, error, started, ended FROM operations WHERE id = ?",
+            "SELECT id, kind, payload, fail, status, result, error, started, ended"
+            " FROM operations WHERE id = ?",
             (operation_id,),
         )
         if not rows:
@@ -197,7 +198,14 @@ class Operations:
         self._begun_at[operation_id] = time.monotonic()
         if self._loop is None:
             return  # start() will find it
-        self._loop.call_soon_threadsafe(self._create_task, operation_id)
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if here:
+            self._create_task(operation_id)  # it runs when the caller awaits: after its transaction
+        else:
+            self._loop.call_soon_threadsafe(self._create_task, operation_id)
 
     def _create_task(self, operation_id: str) -> None:
         task = asyncio.get_running_loop().create_task(

@@ -92,7 +92,7 @@ class Registries:
 
 
 def _copied(source: Resource) -> dict[str, Any]:
-    """What a registry keeps of a workspace asset: a stage and a job mean something only where they were set."""
+    """What a registry keeps of a workspace asset: stage and job mean something only where they were set."""
     left_out = ("stage", "jobName", "isArchived", "provisioningState")
     return {
         key: value

@@ -41,7 +41,7 @@ class ScoredRequest:
 
 
 class RequestMetrics:
-    """Recording never waits for the disk: what `kill -9` catches in memory, at most a second's worth, is lost."""
+    """Recording never waits for the disk: what `kill -9` catches in memory, a second's worth, is lost."""
 
     def __init__(self, store: ResourceStore) -> None:
         store.create_tables(_SCHEMA)
@@ -63,14 +63,17 @@ class RequestMetrics:
         self._pending.append(request)
 
     def between(self, endpoint_id: str, since: datetime, until: datetime) -> list[ScoredRequest]:
-        """Requests to an endpoint in `[since, until)`, virtual time, oldest first, with those not yet written."""
+        """Requests to an endpoint in `[since, until)` of virtual time, oldest first."""
         self.flush()
         rows = self._store.query(
-            "SELECT time, endpoint, deployment, status, model_status, latency_ms, mirrored FROM scoring_requests"
-            " WHERE endpoint = ? AND time >= ? AND time < ? ORDER BY time",
+            "SELECT time, endpoint, deployment, status, model_status, latency_ms, mirrored"
+            " FROM scoring_requests WHERE endpoint = ? AND time >= ? AND time < ? ORDER BY time",
             (endpoint_id.lower(), since.isoformat(), until.isoformat()),
         )
-        return [ScoredRequest(*row[:6], mirrored=bool(row[6])) for row in rows]
+        return [
+            ScoredRequest(time, endpoint, deployment, status, model_status, latency, bool(mirrored))
+            for time, endpoint, deployment, status, model_status, latency, mirrored in rows
+        ]
 
     def flush(self) -> None:
         pending, self._pending = self._pending, []

@@ -52,14 +52,14 @@ class ArmRequest:
 
     scope: Scope
     segments: tuple[str, ...]
-    """The path below the scope, without an action: `("models", "m", "versions", "1")`; a collection's is odd."""
+    """The path below the scope, without an action: `("models", "m", "versions", "1")`; odd: a collection."""
     caller: Caller
     action: str | None = None
     """Lower case: `listkeys`, `cancel`."""
     body: dict[str, Any] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     fail: dict[str, Any] | None = None
-    """`{"code", "message"}` when a fault makes the operation this request begins end Failed: give it to `Operations.begin`."""
+    """`{"code", "message"}` when the operation that this request begins shall fail."""
 
     @property
     def id(self) -> str:

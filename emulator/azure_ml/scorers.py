@@ -25,7 +25,7 @@ CONCURRENT_STARTS = 2
 
 @dataclass(frozen=True, slots=True)
 class ScorerSpec:
-    """What a scoring process is started with; kept in the deployment's resource, so that a restart needs nothing else."""
+    """What a scoring process is started with; kept with the deployment: a restart needs nothing else."""
 
     entry_script: str
     """Absolute path."""
@@ -65,7 +65,7 @@ class Scorers:
         self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
         # Loopback only: never through a proxy that the environment names.
         self.client = httpx.AsyncClient(
-            trust_env=False, timeout=None, limits=httpx.Limits(max_connections=None)
+            trust_env=False, timeout=30.0, limits=httpx.Limits(max_connections=None)
         )
 
     def warm(self) -> None:
@@ -89,7 +89,7 @@ class Scorers:
             await old.process.end()
 
     async def get(self, deployment_id: str, patience: float = 60.0) -> Scorer | None:
-        """The process that serves a deployment; waits while it is being started again. None when there is none."""
+        """The process that serves a deployment, waited for while it starts again; None when there is none."""
         key = deployment_id.lower()
         event = self._ready.get(key)
         if event is None:
@@ -132,7 +132,7 @@ class Scorers:
         )
 
     async def _run(self, key: str, spec: ScorerSpec, scorer: Scorer | None) -> None:
-        """Keep one process running, as the orchestrator of a cluster does: later each time it fails to start."""
+        """Keep one process running, as a cluster does: the next try later each time it fails to start."""
         delay = 0.5
         while True:
             if scorer is None:
@@ -193,7 +193,8 @@ class Scorers:
                     return
             await asyncio.sleep(0.05)
         raise OperationFailed(
-            "User container has crashed or terminated: see the deployment's logs (az ml online-deployment get-logs).",
+            "User container has crashed or terminated: see the deployment's logs"
+            " (az ml online-deployment get-logs).",
             code="ResourceNotReady",
         )
 

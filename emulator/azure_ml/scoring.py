@@ -138,18 +138,20 @@ class Scoring:
         return answer
 
     async def _forward(
-        self, key: str, method: str, path: str, body: bytes, headers: dict[str, str], timeout: float
+        self, key: str, method: str, path: str, body: bytes, headers: dict[str, str], limit: float
     ) -> tuple[Response, int | None]:
         """The answer, and the status that the model's container gave if it did."""
         scorer = await self._scorers.get(key)
         if scorer is None:
             return _refusal(424, "The deployment's container is not ready", reason="liveness"), None
         try:
-            found = await self._scorers.client.request(
-                method, scorer.url + path, content=body, headers=headers, timeout=timeout
-            )
-        except httpx.TimeoutException:
-            return _refusal(408, f"The model took longer than its request timeout of {timeout:g} s"), None
+            # The client's own timeouts are for each phase; the deployment's is for the whole request.
+            async with asyncio.timeout(limit):
+                found = await self._scorers.client.request(
+                    method, scorer.url + path, content=body, headers=headers, timeout=limit
+                )
+        except (TimeoutError, httpx.TimeoutException):
+            return _refusal(408, f"The model took longer than its request timeout of {limit:g} s"), None
         except httpx.TransportError as problem:
             return _refusal(424, "The deployment's container broke off", reason=type(problem).__name__), None
         kept = {"content-type": found.headers.get("content-type", "application/json")}

@@ -12,14 +12,14 @@ from emulator.context import Storage
 
 
 def blobs(storage: Storage, location: BlobLocation) -> dict[str, str]:
-    """The blobs at a location: name relative to it (a single blob's own name) -> full name; empty when there are none."""
+    """The blobs at a location: name relative to it -> full name; a single blob under its own last name."""
     names = storage.list(location.account, location.container, location.path)
     if not location.path:
         return {name: name for name in names}
     prefix = location.path + "/"
     # A prefix also finds siblings that merely begin alike: model and model-2.
     found = {name.removeprefix(prefix): name for name in names if name.startswith(prefix)}
-    return found or {location.name: name for name in names if name == location.path}
+    return found or ({location.name: location.path} if location.path in names else {})
 
 
 def fetch(storage: Storage, location: BlobLocation, target: Path) -> Path:
@@ -57,9 +57,9 @@ def fetch(storage: Storage, location: BlobLocation, target: Path) -> Path:
 
 
 def copy(storage: Storage, source: BlobLocation, destination: BlobLocation) -> int:
-    """Copy every blob of a location to another account; the number of blobs. Raises `OperationFailed` for none.
+    """Copy every blob of a location to another account; the number of blobs.
 
-    May be repeated: blobs are overwritten with the same bytes.
+    May be repeated: blobs are overwritten with the same bytes. Raises `OperationFailed` when there are none.
     """
     found = blobs(storage, source)
     if not found:

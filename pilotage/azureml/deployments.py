@@ -132,7 +132,7 @@ def _or_none(read: Any, /, *args: Any) -> Any:
 
 
 def _endpoint(workspace: str, found: Any) -> EndpointState:
-    return EndpointState(workspace=workspace, name=found.name, provisioning_state=str(found.provisioning_state or ""),
+    return EndpointState(workspace=workspace, name=found.name, provisioning_state=_state(found),
                          traffic=normal(found.traffic or {}), tags=_tags(found))
 
 
@@ -140,7 +140,13 @@ def _deployment(workspace: str, endpoint: str, found: Any) -> DeploymentState:
     return DeploymentState(
         workspace=workspace, endpoint=endpoint, name=found.name, model=str(found.model or ""),
         environment=str(found.environment) if found.environment else None, instance_type=str(found.instance_type or ""),
-        instances=int(found.instance_count or 1), tags=_tags(found), provisioning_state=str(found.provisioning_state or ""))
+        instances=int(found.instance_count or 1), tags=_tags(found), provisioning_state=_state(found))
+
+
+def _state(found: Any) -> str:
+    """Azure's word for the state: the SDK gives text for some resources and an enumeration for others."""
+    state = found.provisioning_state or ""
+    return str(getattr(state, "value", state))
 
 
 def _tags(found: Any) -> dict[str, str]:

@@ -48,9 +48,9 @@ class SignedTickets:
             payload = jwt.decode(
                 token, self._key.get_secret_value(), algorithms=[_ALGORITHM], audience=AUDIENCE, issuer=ISSUER,
                 options={"require": ["exp", "iat", "iss", "aud", "jti"], "verify_exp": False, "verify_iat": False})
-            claims = LinkClaims.model_validate(payload)
-        except (jwt.PyJWTError, ValidationError) as error:
+            claims, ends = LinkClaims.model_validate(payload), float(payload["exp"])
+        except (jwt.PyJWTError, ValidationError, TypeError, ValueError) as error:
             raise Forbidden(f"the link's token is not one of ours: {type(error).__name__}") from None
-        if not isinstance(payload["exp"], int) or payload["exp"] <= self._real_time():
+        if ends <= self._real_time():
             raise Gone("the link has expired")
         return claims

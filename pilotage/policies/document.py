@@ -111,7 +111,8 @@ def parse(text: str) -> Document:
         message = f"this is not valid YAML: {error.problem or error.context}"
         raise Unreadable(mark.line + 1 if mark else 1, message) from None
     except ReaderError as error:
-        raise Unreadable(text[: error.position].count("\n") + 1, f"this is not valid YAML: it holds the character #x{error.character:04x}") from None
+        line = text[: error.position].count("\n") + 1
+        raise Unreadable(line, f"this is not valid YAML: it holds the character #x{error.character:04x}") from None
     except (yaml.YAMLError, RecursionError, LookupError, ValueError) as error:
         raise Unreadable(1, f"this is not valid YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}") from None
 

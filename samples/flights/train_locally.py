@@ -1,37 +1,42 @@
-"""The inner loop on one machine: prepare, train and evaluate, exactly the steps that the pipeline runs.
+"""The inner loop on one machine: prepare, train and evaluate, by the code that the pipeline's steps run.
 
-Run it with the training image's Python. The output folder gets `model/` (MLflow), `metrics.json` (on
-the test split) and, with `--holdout`, `holdout.json` (on rows that were never trained on).
+Run it with the training image's Python. The output folder gets `data/` (the split), `model/` (MLflow),
+`metrics.json` (on the test split) and `holdouts.json`: the metrics on each `--holdout`, by its path.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
+import json
 import sys
 from pathlib import Path
 
-SOURCE = Path(__file__).resolve().parent / "src"
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
-
-def step(script: str, *arguments: str | Path) -> None:
-    subprocess.run([sys.executable, str(SOURCE / script), *map(str, arguments)], check=True)
+import mlflow.pyfunc
+from evaluate import evaluate
+from prepare import UNITS, prepare
+from train import train
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flights", type=Path, required=True, help="CSV of raw flights (cut_seasons.py)")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--holdout", type=Path, help="CSV of held-out flights")
-    parser.add_argument("--unit", choices=["minutes", "hours"], default="minutes", help="unit of the target")
+    parser.add_argument("--holdout", type=Path, action="append", default=[], help="CSV of held-out flights; repeatable")
+    parser.add_argument("--unit", choices=sorted(UNITS), default="minutes", help="unit of the target")
     arguments = parser.parse_args()
     output = arguments.output
-    step("prepare.py", "--flights", arguments.flights, "--output", output / "data", "--unit", arguments.unit)
-    step("train.py", "--data", output / "data", "--model", output / "model")
-    step("evaluate.py", "--model", output / "model", "--data", output / "data", "--metrics", output / "metrics.json")
-    if arguments.holdout:
-        step("evaluate.py", "--model", output / "model", "--data", arguments.holdout,
-             "--metrics", output / "holdout.json")
+    prepare(arguments.flights, output / "data", arguments.unit)
+    count = train(output / "data" / "train.csv", output / "model")
+    model = mlflow.pyfunc.load_model(str(output / "model"))
+    metrics = evaluate(model, output / "data" / "test.csv")
+    holdouts = {str(path): evaluate(model, path) for path in arguments.holdout}
+    (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    (output / "holdouts.json").write_text(json.dumps(holdouts, indent=2) + "\n", encoding="utf-8")
+    print(f"trained on {count} flights, test split: {metrics['mae']:.2f} {arguments.unit} off on average")
+    for path, measured in holdouts.items():
+        print(f"{path}: {measured['mae']:.2f} off, bias {measured['bias']:+.2f}")
 
 
 if __name__ == "__main__":

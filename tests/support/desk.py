@@ -97,7 +97,9 @@ class Desk:
                                             roles=[f"Pilotage.{role}" for role in roles])
         return f"Bearer {token}"
 
-    def promotion(self, phase: PromotionPhase, *, id: str = "promote-air-time-1-abc-1", team: str | None = None, **changes: Any) -> PromotionRow:
+    def promotion(
+        self, phase: PromotionPhase, *, id: str = "promote-air-time-1-abc-1", team: str | None = None, **changes: Any
+    ) -> PromotionRow:
         """A promotion as the ledger's index shows it."""
         row = PromotionRow(
             id=id, model="air-time", version="1", source=AssetRef(name="air-time", version="1", workspace="mlw-dev"), policy="air-time",
@@ -128,11 +130,13 @@ class Desk:
         return self.ledger.approvals.votes(request.promotion, request.stage, request.plan_hash, request.attempt)
 
 
-def registered(version: Any = 1, *, model: str = "air-time", topic: str = DEV, id: str = "e-1", cloud: bool = False, **data: Any) -> dict[str, Any]:
+def registered(
+    version: Any = 1, *, model: str = "air-time", topic: str = DEV, id: str = "e-1", cloud: bool = False, **data: Any
+) -> dict[str, Any]:
     """A ModelRegistered event in Event Grid's schema or as a CloudEvent."""
     body = {"modelName": model, "modelVersion": version, "modelTags": {"candidate": "true"}, "modelProperties": {}, **data}
     kind, time = "Microsoft.MachineLearningServices.ModelRegistered", "2026-01-05T09:00:00.1234567Z"
+    common = {"id": id, "subject": f"models/{model}:{version}", "data": body}
     if cloud:
-        return {"specversion": "1.0", "id": id, "source": topic, "type": kind, "subject": f"models/{model}:{version}", "time": time, "data": body}
-    return {"id": id, "topic": topic, "subject": f"models/{model}:{version}", "eventType": kind, "eventTime": time, "data": body,
-            "dataVersion": "", "metadataVersion": "1"}
+        return common | {"specversion": "1.0", "source": topic, "type": kind, "time": time}
+    return common | {"topic": topic, "eventType": kind, "eventTime": time, "dataVersion": "", "metadataVersion": "1"}

@@ -1,7 +1,8 @@
 """Several actors on one store, one store operation at a time, in an order that the test chooses.
 
 Each actor runs in a thread of its own but only ever one of them moves: before each operation on the store
-it waits for its turn. The same schedule gives the same run, so hypothesis can search for a bad one.
+it waits for its turn. The same schedule gives the same run, so `every_order` can try all of them, and
+hypothesis can search where they are too many.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Turns:
         self._mine: dict[int, threading.Semaphore] = {}
         self._moved = threading.Semaphore(0)
         self._ended: dict[int, Ended] = {}
+        self.taken: list[tuple[int, int]] = []
+        """Which of how many actors moved, turn by turn."""
         self._who = threading.local()
 
     def watch(self, store: Any) -> Any:
@@ -43,7 +46,9 @@ class Turns:
             thread.start()
         picks = iter(schedule)
         while waiting := [number for number in self._mine if number not in self._ended]:
-            number = waiting[next(picks, 0) % len(waiting)]
+            pick = next(picks, 0) % len(waiting)
+            self.taken.append((pick, len(waiting)))
+            number = waiting[pick]
             self._mine[number].release()
             assert self._moved.acquire(timeout=PATIENCE), f"actor {number} does not move"
         return [self._ended[number] for number in range(len(actors))]
@@ -78,3 +83,19 @@ class _Watched:
             return method(*args, **named)
 
         return operation
+
+
+def every_order(attempt: Callable[[Turns, Sequence[int]], None]) -> int:
+    """Make the attempt (which runs its actors by the turns and the schedule) in every order there is; how many there were."""
+    schedule: list[int] = []
+    count = 0
+    while True:
+        turns = Turns()
+        attempt(turns, schedule)
+        count += 1
+        taken = turns.taken
+        while taken and taken[-1][0] + 1 == taken[-1][1]:
+            taken.pop()
+        if not taken:
+            return count
+        schedule = [pick for pick, _ in taken[:-1]] + [taken[-1][0] + 1]

@@ -40,10 +40,10 @@ class MemoryRecords:
 
     def create(self, name: str, content: bytes) -> bool:
         with self._lock:
-            found = self.contents.setdefault(name, content)
-            if found is content:
+            if name not in self.contents:
+                self.contents[name] = content
                 return True
-        if found == content:
+        if self.contents[name] == content:
             return False
         raise Conflict(f"record {name} exists with another content")
 

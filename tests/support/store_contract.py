@@ -78,7 +78,8 @@ class RowsContract:
         with pytest.raises(Conflict):
             store.put("kinds", folder, {"n": 2}, None)
         found = store.get("kinds", folder)
-        assert found is not None and found[0] == {"n": 1}
+        assert found is not None
+        assert found[0] == {"n": 1}
 
     def test_only_the_version_that_was_read_is_replaced(self, store: Rows, folder: str) -> None:
         store.put("kinds", folder, {"n": 1}, None)
@@ -90,22 +91,27 @@ class RowsContract:
         with pytest.raises(Conflict):
             store.put("kinds", f"{folder}-none", {"n": 3}, read[1])
         again = store.get("kinds", folder)
-        assert again is not None and again[0] == {"n": 2} and again[1] != read[1]
+        assert again is not None
+        assert again[0] == {"n": 2}
+        assert again[1] != read[1]
 
     @pytest.mark.parametrize("key", ["mlw-prod|air-time", "100 %", "a/b\\c#d?e", "promote-x:approval", "Grüße/~"])
     def test_any_key_will_do(self, store: Rows, folder: str, key: str) -> None:
         store.put("keys", f"{folder}{key}", {"key": key}, None)
         found = store.get("keys", f"{folder}{key}")
-        assert found is not None and found[0] == {"key": key}
+        assert found is not None
+        assert found[0] == {"key": key}
 
     def test_a_value_comes_back_as_it_was(self, store: Rows, folder: str) -> None:
         value: dict[str, Any] = {"none": None, "list": [1, 2.5, True], "nested": {"text": "Grüße 🚢 'quoted'"}, "long": "x" * 100_000}
         store.put("values", folder, value, None)
         found = store.get("values", folder)
-        assert found is not None and found[0] == value
+        assert found is not None
+        assert found[0] == value
         store.put("values", folder, {"short": 1}, found[1])
         shorter = store.get("values", folder)
-        assert shorter is not None and shorter[0] == {"short": 1}
+        assert shorter is not None
+        assert shorter[0] == {"short": 1}
 
     def test_rows_are_found_by_their_columns(self, store: Rows, folder: str) -> None:
         for number, colour in enumerate(("red", "blue", "red")):
@@ -132,4 +138,5 @@ class RowsContract:
             outcomes = list(writers.map(write, range(16)))
         assert outcomes.count(True) == 1
         after = store.get("raced", folder)
-        assert after is not None and after[0] == {"by": outcomes.index(True)}
+        assert after is not None
+        assert after[0] == {"by": outcomes.index(True)}

@@ -12,8 +12,9 @@ import pandas as pd
 from schema import FEATURES, TARGET
 
 
-def evaluate(model: mlflow.pyfunc.PyFuncModel, flights: pd.DataFrame) -> dict[str, Any]:
-    """`mae`, `bias` (mean of predicted minus true), `rows`, and `mae_by_origin`."""
+def evaluate(model: mlflow.pyfunc.PyFuncModel, source: Path) -> dict[str, Any]:
+    """`mae`, `bias` (mean of predicted minus true), `rows`, and `mae_by_origin` on the CSV file of flights."""
+    flights = pd.read_csv(source).astype({"distance": "float64"})
     error = pd.Series(model.predict(flights[FEATURES]), index=flights.index) - flights[TARGET]
     by_origin = error.abs().groupby(flights["origin"]).mean()
     return {
@@ -31,8 +32,7 @@ def main() -> None:
     parser.add_argument("--metrics", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
     data = arguments.data / "test.csv" if arguments.data.is_dir() else arguments.data
-    flights = pd.read_csv(data).astype({"distance": "float64"})
-    metrics = evaluate(mlflow.pyfunc.load_model(str(arguments.model)), flights)
+    metrics = evaluate(mlflow.pyfunc.load_model(str(arguments.model)), data)
     arguments.metrics.parent.mkdir(parents=True, exist_ok=True)
     arguments.metrics.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(metrics))

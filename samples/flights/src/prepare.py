@@ -32,19 +32,24 @@ def split(flown: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return flown.drop(test.index), test
 
 
+def prepare(source: Path, folder: Path, unit: str = "minutes") -> dict[str, int]:
+    """Write `train.csv` and `test.csv` into `folder`; returns how many flights went where."""
+    raw = pd.read_csv(source)
+    flown = clean(raw, unit)
+    training, test = split(flown)
+    folder.mkdir(parents=True, exist_ok=True)
+    training.to_csv(folder / "train.csv", index=False)
+    test.to_csv(folder / "test.csv", index=False)
+    return {"raw": len(raw), "flown": len(flown), "train": len(training), "test": len(test)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flights", type=Path, required=True, help="CSV of raw flights")
     parser.add_argument("--output", type=Path, required=True, help="folder for train.csv and test.csv")
     parser.add_argument("--unit", choices=sorted(UNITS), default="minutes", help="unit of the target")
     arguments = parser.parse_args()
-    raw = pd.read_csv(arguments.flights)
-    flown = clean(raw, arguments.unit)
-    training, test = split(flown)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    training.to_csv(arguments.output / "train.csv", index=False)
-    test.to_csv(arguments.output / "test.csv", index=False)
-    print(json.dumps({"raw": len(raw), "flown": len(flown), "train": len(training), "test": len(test)}))
+    print(json.dumps(prepare(arguments.flights, arguments.output, arguments.unit)))
 
 
 if __name__ == "__main__":

@@ -48,15 +48,20 @@ def save(model: Pipeline, training: pd.DataFrame, folder: Path) -> None:
     target.rmdir()
 
 
+def train(source: Path, folder: Path) -> int:
+    """Train on the CSV file and write the model into `folder`; returns the number of flights."""
+    training = pd.read_csv(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    save(fit(training), training, folder)
+    return len(training)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with train.csv")
     parser.add_argument("--model", type=Path, required=True, help="folder for the MLflow model")
     arguments = parser.parse_args()
-    training = pd.read_csv(arguments.data / "train.csv")
-    arguments.model.mkdir(parents=True, exist_ok=True)
-    save(fit(training), training, arguments.model)
-    print(f"trained on {len(training)} flights")
+    print(f"trained on {train(arguments.data / 'train.csv', arguments.model)} flights")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,11 @@ def common(essentials: dict[str, Any] | None = None, **data: Any) -> dict[str, A
     """Azure's documented sample, about an endpoint of ours."""
     return {"schemaId": "azureMonitorCommonAlertSchema", "data": {
         "essentials": {
-            "alertId": "/subscriptions/s/providers/Microsoft.AlertsManagement/alerts/b9569717", "alertRule": "air-time is slow", "severity": "Sev3",
+            "alertId": "/subscriptions/s/providers/Microsoft.AlertsManagement/alerts/b9569717", "alertRule": "air-time is slow",
+            "severity": "Sev3",
             "signalType": "Metric", "monitorCondition": "Fired", "monitoringService": "Platform",
-            "alertTargetIDs": [f"{PROD}/onlineEndpoints/air-time".lower()], "originAlertId": "o", "firedDateTime": "2019-03-22T13:58:24.3713213Z",
+            "alertTargetIDs": [f"{PROD}/onlineEndpoints/air-time".lower()], "originAlertId": "o",
+            "firedDateTime": "2019-03-22T13:58:24.3713213Z",
         } | (essentials or {}),
         "alertContext": {"conditionType": "SingleResourceMultipleMetricCriteria", "condition": {"windowSize": "PT5M", "allOf": [
             {"metricName": "RequestLatency_P90", "operator": "GreaterThan", "threshold": "25", "timeAggregation": "Average",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -20,7 +21,8 @@ BREACH = ("The signal 'air-time-monitor_data_drift' has failed due to one or mor
 
 
 def event(kind: str, data: Any, **changes: Any) -> dict[str, Any]:
-    return {"id": "e-1", "topic": DEV, "subject": "s", "eventType": PREFIX + kind, "eventTime": "2026-01-05T09:00:00Z", "data": data} | changes
+    return {"id": "e-1", "topic": DEV, "subject": "s", "eventType": PREFIX + kind, "eventTime": "2026-01-05T09:00:00Z",
+            "data": data} | changes
 
 
 def run_status(status: str = "Failed", tag: str = BREACH, **more: Any) -> dict[str, Any]:
@@ -81,7 +83,7 @@ def test_users_tag_names_keep_their_casing_and_other_values_become_text() -> Non
     (event("ModelRegistered", {"modelName": "m" * 300, "modelVersion": 1}), "is not a name"),
     (event("ModelRegistered", {"modelName": "m", "modelVersion": 1, "modelTags": "t"}), "data.modelTags must be an object, not str"),
     (event("ModelRegistered", {"modelName": "m", "ModelName": "n", "modelVersion": 1}), "given twice with different values"),
-    (registered(topic="/subscriptions/S/resourceGroups/R/providers/Microsoft.Storage/storageAccounts/A"), "is not the ARM id of an Azure ML"),
+    (registered(topic="/subscriptions/S/resourceGroups/R/providers/Microsoft.Storage/storageAccounts/A"), "is not the ARM id of"),
     (registered(topic=f"{DEV}/onlineEndpoints/e"), "is not the ARM id of an Azure ML workspace"),
     (registered(topic=""), "is not the ARM id of an Azure ML workspace"),
     (registered() | {"eventType": "Microsoft.Storage.BlobCreated"}, "'Microsoft.Storage.BlobCreated' is unknown here; known are"),
@@ -99,7 +101,7 @@ def test_users_tag_names_keep_their_casing_and_other_values_become_text() -> Non
     (run_status(runTags=["t"]), "data.runTags must be an object, not list"),
     (event("RunCompleted", {"runType": None}), "data.runId is missing"),
     (event("ModelDeployed", {}), "data.serviceName is missing"),
-    (event("DatasetDriftDetected", {"runId": "r", "dataDriftName": "d", "driftCoefficient": "much"}), "data.driftCoefficient must be a number"),
+    (event("DatasetDriftDetected", {"runId": "r", "dataDriftName": "d", "driftCoefficient": "much"}), "driftCoefficient must be a number"),
 ])
 def test_what_is_malformed_or_unknown_is_refused_with_the_reason(body: Any, reason: str) -> None:
     with pytest.raises(InvalidEvent) as refused:
@@ -126,20 +128,17 @@ _json = st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow
 @untimed
 @given(st.dictionaries(st.sampled_from(["id", "topic", "source", "eventType", "type", "data", "eventTime", "time", "specversion"]), _json))
 def test_no_json_makes_the_parser_raise_anything_else(body: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(InvalidEvent):
         parse_workspace_event(body)
-    except InvalidEvent:
-        pass
 
 
 @untimed
-@given(st.dictionaries(st.sampled_from(["modelName", "ModelName", "modelVersion", "runId", "runTags", "runStatus", "runProperties"]), _json),
+@given(st.dictionaries(st.sampled_from(
+    ["modelName", "ModelName", "modelVersion", "runId", "runTags", "runStatus", "runProperties"]), _json),
        st.sampled_from(["ModelRegistered", "RunStatusChanged", "DatasetDriftDetected", "ModelDeployed", "RunCompleted"]))
 def test_no_data_makes_the_parser_raise_anything_else(data: dict[str, Any], kind: str) -> None:
-    try:
+    with contextlib.suppress(InvalidEvent):
         parse_workspace_event(event(kind, data))
-    except InvalidEvent:
-        pass
 
 
 @pytest.mark.parametrize(("body", "reason"), [
@@ -158,7 +157,8 @@ def test_what_needs_nothing_is_noted_with_the_reason(body: Any, reason: str) -> 
 def test_a_breach_is_read_into_numbers() -> None:
     found = parse_workspace_event(run_status())
     assert isinstance(found, DriftAlert)
-    assert (found.source, found.workspace, found.endpoint, found.signal) == ("model_monitor", "mlw-prod", None, "air-time-monitor_data_drift")
+    assert (found.source, found.workspace, found.endpoint) == ("model_monitor", "mlw-prod", None)
+    assert found.signal == "air-time-monitor_data_drift"
     assert found.summary == "air-time-monitor_data_drift: 2 features over their thresholds (distance, origin)"
     assert found.metrics == {
         "violations": [
@@ -205,4 +205,5 @@ def test_dataset_drift_is_an_alert_of_its_workspace() -> None:
         "DataDriftId": "d-1", "DataDriftName": "weather", "RunId": "r-9", "BaseDatasetId": "b", "TargetDatasetId": "t",
         "DriftCoefficient": 0.83, "StartTime": "2026-01-01T00:00:00Z", "EndTime": "2026-01-02T00:00:00Z"}))
     assert isinstance(found, DriftAlert)
-    assert (found.source, found.workspace, found.signal, found.metrics["drift_coefficient"]) == ("dataset_drift", "mlw-dev", "weather", 0.83)
+    assert (found.source, found.workspace, found.signal) == ("dataset_drift", "mlw-dev", "weather")
+    assert found.metrics["drift_coefficient"] == 0.83

@@ -108,7 +108,8 @@ def test_an_alert_about_staging_or_nothing_of_ours_starts_nothing(desk: Desk, ab
 
 
 @pytest.mark.parametrize("about", [
-    {"endpoint": "AIR-TIME"}, {"endpoint": None, "model": "air-time"}, {"workspace": "MLW-prod"}, {"workspace": "mlw-prod", "endpoint": None},
+    {"endpoint": "AIR-TIME"}, {"endpoint": None, "model": "air-time"}, {"workspace": "MLW-prod"},
+    {"workspace": "mlw-prod", "endpoint": None},
 ])
 def test_an_alert_is_matched_on_what_it_tells_whatever_the_casing(desk: Desk, about: dict[str, Any]) -> None:
     assert desk.intake().alert(alert(**about)).outcome is Outcome.STARTED

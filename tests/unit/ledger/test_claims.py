@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pilotage.ledger import Ledger
 from pilotage.ledger.outbox import ABANDONED_AFTER
 from tests.support.crashes import Stores, crash_points
-from tests.support.interleaving import Turns
+from tests.support.interleaving import Turns, every_order
 from tests.support.memory import Crash
 
 ID = "promote-air-time-1-0a1b2c3d4e5f-1"
-SCHEDULES = st.lists(st.integers(min_value=0, max_value=3), max_size=40)
 
 
 def test_the_first_claim_wins_and_later_ones_are_given_it() -> None:
@@ -64,39 +62,43 @@ def test_a_marker_whose_claim_never_came_is_dropped_after_an_hour() -> None:
     assert stores.records.names("outbox/") == []
 
 
-@given(SCHEDULES)
-@settings(deadline=None)
-def test_of_claims_at_once_one_is_created_and_all_are_given_it(schedule: list[int]) -> None:
-    stores, turns = Stores(), Turns()
-    ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock)
-    ended = turns.run([lambda n=n: ledger.claims.claim(ID, "promotion", {"event": n}) for n in range(3)], schedule)
-    claims = [end.result for end in ended]
-    assert [end.error for end in ended] == [None] * 3
-    assert sum(claim.created for claim in claims) == 1
-    assert {claim.message["event"] for claim in claims} == {next(c.message["event"] for c in claims if c.created)}
-    assert [claim.instance_id for claim in stores.ledger.claims.pending()] == [ID]
-
-
-@given(SCHEDULES, st.booleans())
-@settings(deadline=None)
-def test_a_claim_is_never_left_without_its_marker_while_an_old_one_is_dropped(schedule: list[int], dies: bool) -> None:
-    """An earlier try left an old marker; the timer drops it just while a redelivery writes the claim (and then dies)."""
-    stores, turns = Stores(), Turns()
-    stores.records.create(f"outbox/start/{ID}", b'{"at":"2026-01-05T07:00:00+00:00","about":{"instance":"%s"}}' % ID.encode())
-    ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock)
-
-    def redeliver() -> None:
-        ledger.claims.claim(ID, "promotion", {"event": "redelivered"})
-        if dies:
-            raise Crash
-        ledger.claims.started(ID)
-
-    redelivery, timer = turns.run([redeliver, ledger.claims.pending], schedule)
-    assert timer.error is None
-    assert isinstance(redelivery.error, Crash) is dies
-    assert stores.ledger.claims.get(ID) is not None
-    if dies:
+@pytest.mark.parametrize("writers", [2])
+def test_of_claims_at_once_one_is_created_and_all_are_given_it(writers: int) -> None:
+    def attempt(turns: Turns, schedule: Sequence[int]) -> None:
+        stores = Stores()
+        ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock)
+        ended = turns.run([lambda n=n: ledger.claims.claim(ID, "promotion", {"event": n}) for n in range(writers)], schedule)
+        claims = [end.result for end in ended]
+        assert [end.error for end in ended] == [None] * writers
+        assert sum(claim.created for claim in claims) == 1
+        assert {claim.message["event"] for claim in claims} == {next(c.message["event"] for c in claims if c.created)}
         assert [claim.instance_id for claim in stores.ledger.claims.pending()] == [ID]
+
+    assert every_order(attempt) > 50
+
+
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_claim_is_never_left_without_its_marker_while_an_old_one_is_dropped(dies: bool) -> None:
+    """An earlier try left an old marker; the timer drops it just while a redelivery writes the claim (and then dies)."""
+    def attempt(turns: Turns, schedule: Sequence[int]) -> None:
+        stores = Stores()
+        stores.records.create(f"outbox/start/{ID}", b'{"at":"2026-01-05T07:00:00+00:00","about":{"instance":"%s"}}' % ID.encode())
+        ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock)
+
+        def redeliver() -> None:
+            ledger.claims.claim(ID, "promotion", {"event": "redelivered"})
+            if dies:
+                raise Crash
+            ledger.claims.started(ID)
+
+        redelivery, timer = turns.run([redeliver, ledger.claims.pending], schedule)
+        assert timer.error is None
+        assert isinstance(redelivery.error, Crash) is dies
+        assert stores.ledger.claims.get(ID) is not None
+        if dies:
+            assert [claim.instance_id for claim in stores.ledger.claims.pending()] == [ID]
+
+    assert every_order(attempt) > 100
 
 
 @pytest.mark.parametrize("count", [201])

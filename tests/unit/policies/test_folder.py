@@ -4,10 +4,12 @@ import json
 import os
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from pilotage.errors import InvalidPolicy
 from pilotage.policies import FolderPolicies, policy_schema
+from pilotage.policies.document import parse
 from pilotage.policies.schema import schema_text
 from tests.unit.policies.test_reading import POLICY
 
@@ -69,7 +71,7 @@ def test_guardrails_that_cannot_be_read_leave_every_policy_out(tmp_path: Path) -
     source = write(tmp_path, guardrails="apiVersion: pilotage/v1\nmin_quorum: many\n", good=POLICY)
     assert source.policies() == ()
     assert source.problems()[0] == "good.yaml:1: left out until guardrails.yaml is valid"
-    with pytest.raises(InvalidPolicy, match="guardrails.yaml:2: min_quorum: this must be a whole number"):
+    with pytest.raises(InvalidPolicy, match=r"guardrails.yaml:2: min_quorum: this must be a whole number"):
         source.guardrails()
 
 
@@ -105,3 +107,17 @@ def test_the_schema_knows_every_key_and_refuses_others() -> None:
     assert set(step["properties"]) == {"traffic", "for"}
     assert all(part["additionalProperties"] is False for part in schema["$defs"].values() if part["type"] == "object")
     assert json.loads(schema_text()) == schema
+
+
+@pytest.mark.parametrize("file", sorted(file.name for file in (ROOT / "policies").glob("*.yaml") if file.name != "guardrails.yaml"))
+def test_the_schema_accepts_our_policies_as_editors_read_them(file: str) -> None:
+    jsonschema.validate(parse((ROOT / "policies" / file).read_text()).value, policy_schema())
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("quorum: 2", 'quorum: "2"'), ("scenario: tabular", "scenario: audio"), ("registry: shared-registry\n", ""),
+    ("name: air-time\n", "nam: a\n"),
+])
+def test_the_schema_refuses_what_reading_refuses(old: str, new: str) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(parse(POLICY.replace(old, new, 1)).value, policy_schema())

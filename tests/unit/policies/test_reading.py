@@ -76,7 +76,8 @@ def test_the_example_is_a_policy() -> None:
     ('candidate: "true"', "candidate: true", "6: match.tags.candidate: this must be text, and true is read as a boolean: put it in quotes"),
     ('candidate: "true"', "candidate: 1", "6: match.tags.candidate: this must be text, and 1 is read as a number: put it in quotes"),
     ("max: 15", 'max: "15"', "20: stages[0].gates[1].metric.max: this must be a number, and '15' is text: write a number, without quotes"),
-    ("max: 15", "max: .inf", "20: stages[0].gates[1].metric.max: this must be a number, and '.inf' is text: write a number, without quotes"),
+    ("max: 15", "max: .inf",
+     "20: stages[0].gates[1].metric.max: this must be a number, and '.inf' is text: write a number, without quotes"),
     ("max: 15", "max: [15]", "20: stages[0].gates[1].metric.max: this must be a number, not a list"),
     ("name: air-time\nmatch", "name: 12\nmatch", "2: name: this must be text, and 12 is read as a number: put it in quotes"),
     # keys
@@ -94,22 +95,27 @@ def test_the_example_is_a_policy() -> None:
     ("scenario: tabular", "scenario: audio", "7: scenario: this must be 'tabular', 'vision' or 'language', not audio"),
     ("apiVersion: pilotage/v1", "apiVersion: pilotage/v2", "1: apiVersion: this must be 'pilotage/v1', not pilotage/v2"),
     ("endpoint: air-time\n", "endpoint: a\n", "24: stages[1].target.endpoint: a does not match ^[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]$"),
-    ("expires: P3D", "expires: 3 days", "29: stages[1].approval.expires: '3 days' is not a duration: write ISO 8601 such as PT10M, PT24H or P3D"),
+    ("expires: P3D", "expires: 3 days",
+     "29: stages[1].approval.expires: '3 days' is not a duration: write ISO 8601 such as PT10M, PT24H or P3D"),
     ("group:ml-leads", "ml-leads", "28: stages[1].approval.approvers[0]: ml-leads does not match ^(user|group):\\S+$"),
     ("traffic: 10,", "traffic: 101,", "32: stages[1].rollout.steps[0].traffic: input should be less than or equal to 100"),
     ("traffic: 100,", "traffic: 90,", "31: stages[1].rollout: the last step must send 100 % of the traffic"),
-    ("azureml:air-time-env@latest", "air-time-env:1", "1: 'air-time-env:1' is not an asset: write azureml:name:version, azureml:name@latest or "
+    ("azureml:air-time-env@latest", "air-time-env:1",
+     "1: 'air-time-env:1' is not an asset: write azureml:name:version, azureml:name@latest or "
      "azureml://registries/registry/kind/name/versions/version"),
     # shapes
-    ("match:\n  workspace: mlw-dev\n  model: air-time*\n  tags: {candidate: \"true\"}", "match: air-time", "3: match: this must be a mapping "
+    ("match:\n  workspace: mlw-dev\n  model: air-time*\n  tags: {candidate: \"true\"}", "match: air-time",
+     "3: match: this must be a mapping "
      "(key: value), not text"),
     ("tags: {candidate: \"true\"}", "tags: [candidate]", "6: match.tags: this must be a mapping (key: value), not a list"),
-    ("approvers: [\"group:ml-leads\"]", "approvers: group:ml-leads", "28: stages[1].approval.approvers: this must be a list (- item), not text"),
+    ("approvers: [\"group:ml-leads\"]", "approvers: group:ml-leads",
+     "28: stages[1].approval.approvers: this must be a list (- item), not text"),
     ("approval:\n      quorum: 2\n      approvers: [\"group:ml-leads\"]\n      expires: P3D", "approval: manual",
      "26: stages[1].approval: this must be a mapping (key: value) or 'automatic', not manual"),
     # what no reader could see in the text
     ("registry: shared-registry", "registry: &r shared-registry", "8: anchors and aliases are not supported: write the value out"),
-    ("registry: shared-registry", "registry: !!python/name:os.system x", "8: the tag tag:yaml.org,2002:python/name:os.system is not supported: "
+    ("registry: shared-registry", "registry: !!python/name:os.system x",
+     "8: the tag tag:yaml.org,2002:python/name:os.system is not supported: "
      "write a plain value"),
     ("registry: shared-registry", "registry: !!binary aGk=", "8: the tag tag:yaml.org,2002:binary is not supported: write a plain value"),
 ])
@@ -176,7 +182,8 @@ def test_a_policy_below_the_guardrails_is_refused_at_its_line(floors: dict[str, 
     ("apiVersion: pilotage/v1\nmin_quorums: 2\n", "2: min_quorums: unknown key min_quorums: remove it or correct its name"),
     ('apiVersion: pilotage/v1\nallow_automatic_production: "false"\n',
      "2: allow_automatic_production: this must be true or false, and 'false' is text: write true or false, without quotes"),
-    ("apiVersion: pilotage/v1\nsubmitters: {ada: 1}\n", "2: submitters.ada: this must be text, and 1 is read as a number: put it in quotes"),
+    ("apiVersion: pilotage/v1\nsubmitters: {ada: 1}\n",
+     "2: submitters.ada: this must be text, and 1 is read as a number: put it in quotes"),
 ])
 def test_guardrails_are_read_as_strictly(text: str, problem: str) -> None:
     guardrails, found = read_guardrails(text, "guardrails.yaml")

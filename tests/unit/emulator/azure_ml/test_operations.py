@@ -1,0 +1,119 @@
+"""Long-running operations: begun durably, run once the change has committed, resumed, and made to fail."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.azure_ml.errors import OperationFailed
+from emulator.azure_ml.operations import Operations
+from emulator.azure_ml.store import ResourceStore
+from tests.support.azure_ml import StillClock
+
+
+class Work:
+    """A handler that records its payloads and does what it is told."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+        self.failures: list[dict[str, str]] = []
+        self.error: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, payload: dict[str, Any]) -> dict[str, Any]:
+        self.seen.append(payload)
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return {"properties": {"done": True}}
+
+    def failed(self, payload: dict[str, Any], error: dict[str, str]) -> None:
+        self.failures.append(error)
+
+
+def engine(path: Path, work: Work) -> tuple[ResourceStore, Operations]:
+    store = ResourceStore(path / "o.sqlite")
+    operations = Operations(store, StillClock(), "https://localhost:1", "s", "eastus")
+    operations.register("work", work, work.failed)
+    return store, operations
+
+
+async def test_it_runs_after_the_transaction_that_begins_it(tmp_path: Path) -> None:
+    work = Work()
+    store, operations = engine(tmp_path, work)
+    await operations.start()
+    with store.transaction():
+        operation = operations.begin("work", "/W/a", {"n": 1})
+        assert operations.in_progress("/w/A") == operation
+    assert await operations.wait(operation) == "Succeeded"
+    assert work.seen == [{"n": 1}]
+    assert operations.in_progress("/w/a") is None
+
+
+async def test_a_transaction_that_is_rolled_back_begins_nothing(tmp_path: Path) -> None:
+    work = Work()
+    store, operations = engine(tmp_path, work)
+    await operations.start()
+    with pytest.raises(RuntimeError), store.transaction():
+        operation = operations.begin("work", "/w/a", {})
+        raise RuntimeError
+    await asyncio.sleep(0)
+    await operations.stop()
+    assert operation
+    assert work.seen == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OperationFailed("no such model", code="BadArgument"), "BadArgument", "no such model"),
+        (ValueError("surprise"), "InternalServerError", "ValueError: surprise"),
+    ],
+)
+async def test_what_the_handler_raises_is_the_operations_error(
+    tmp_path: Path, error: Exception, code: str, message: str
+) -> None:
+    work = Work()
+    work.error = error
+    _, operations = engine(tmp_path, work)
+    await operations.start()
+    assert await operations.wait(operations.begin("work", "/w/a", {})) == "Failed"
+    assert work.failures == [{"code": code, "message": message}]
+
+
+async def test_a_fault_fails_it_without_the_handler(tmp_path: Path) -> None:
+    work = Work()
+    _, operations = engine(tmp_path, work)
+    await operations.start()
+    operation = operations.begin("work", "/w/a", {}, {"code": "OutOfQuota", "message": "no cores"})
+    assert await operations.wait(operation) == "Failed"
+    assert work.seen == []
+    assert work.failures == [{"code": "OutOfQuota", "message": "no cores"}]
+
+
+async def test_what_an_earlier_process_left_is_taken_up(tmp_path: Path) -> None:
+    first = Work()
+    first.gate.clear()
+    _, operations = engine(tmp_path, first)
+    await operations.start()
+    operation = operations.begin("work", "/w/a", {"n": 1})
+    while not first.seen:
+        await asyncio.sleep(0)
+    await operations.stop()  # abandoned in the middle, as by kill -9
+
+    second = Work()
+    _, again = engine(tmp_path, second)
+    await again.start()
+    assert await again.wait(operation) == "Succeeded"
+    assert second.seen == [{"n": 1}]
+    await again.stop()
+
+
+async def test_unknown_kinds_are_refused(tmp_path: Path) -> None:
+    _, operations = engine(tmp_path, Work())
+    with pytest.raises(KeyError, match="other"):
+        operations.begin("other", "/w/a", {})
