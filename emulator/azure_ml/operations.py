@@ -124,13 +124,6 @@ class Operations:
         )
         return rows[0][0] if rows else None
 
-    async def wait(self, operation_id: str) -> str:
-        """Wait until it has ended; returns its status. For work of the server's own that depends on it."""
-        task = self._tasks.get(operation_id)
-        if task is not None:
-            await asyncio.shield(task)
-        return self._row(operation_id)["status"]
-
     def response_headers(self, operation_id: str) -> dict[str, str]:
         """The headers of the response that begins an operation."""
         version = "api-version=2023-04-01-preview"

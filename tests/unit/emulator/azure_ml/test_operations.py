@@ -6,7 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from starlette.applications import Starlette
 
 from emulator.azure_ml.errors import OperationFailed
 from emulator.azure_ml.operations import Operations
@@ -42,6 +44,18 @@ def engine(path: Path, work: Work) -> tuple[ResourceStore, Operations]:
     return store, operations
 
 
+async def ended(operations: Operations, operation: str) -> dict[str, Any]:
+    """What `Azure-AsyncOperation` answers at last."""
+    transport = httpx.ASGITransport(Starlette(routes=operations.routes()))
+    async with httpx.AsyncClient(transport=transport) as client, asyncio.timeout(10):
+        while True:
+            answer = await client.get(operations.response_headers(operation)["Azure-AsyncOperation"])
+            assert int(answer.headers["retry-after-ms"]) >= 50
+            if answer.json()["status"] != "InProgress":
+                return dict(answer.json())
+            await asyncio.sleep(0.005)
+
+
 async def test_it_runs_after_the_transaction_that_begins_it(tmp_path: Path) -> None:
     work = Work()
     store, operations = engine(tmp_path, work)
@@ -49,7 +63,8 @@ async def test_it_runs_after_the_transaction_that_begins_it(tmp_path: Path) -> N
     with store.transaction():
         operation = operations.begin("work", "/W/a", {"n": 1})
         assert operations.in_progress("/w/A") == operation
-    assert await operations.wait(operation) == "Succeeded"
+    answer = await ended(operations, operation)
+    assert (answer["status"], answer["properties"]) == ("Succeeded", {"done": True})
     assert work.seen == [{"n": 1}]
     assert operations.in_progress("/w/a") is None
 
@@ -81,8 +96,9 @@ async def test_what_the_handler_raises_is_the_operations_error(
     work.error = error
     _, operations = engine(tmp_path, work)
     await operations.start()
-    assert await operations.wait(operations.begin("work", "/w/a", {})) == "Failed"
-    assert work.failures == [{"code": code, "message": message}]
+    answer = await ended(operations, operations.begin("work", "/w/a", {}))
+    assert (answer["status"], answer["error"]) == ("Failed", {"code": code, "message": message})
+    assert work.failures == [answer["error"]]
 
 
 async def test_a_fault_fails_it_without_the_handler(tmp_path: Path) -> None:
@@ -90,7 +106,7 @@ async def test_a_fault_fails_it_without_the_handler(tmp_path: Path) -> None:
     _, operations = engine(tmp_path, work)
     await operations.start()
     operation = operations.begin("work", "/w/a", {}, {"code": "OutOfQuota", "message": "no cores"})
-    assert await operations.wait(operation) == "Failed"
+    assert (await ended(operations, operation))["status"] == "Failed"
     assert work.seen == []
     assert work.failures == [{"code": "OutOfQuota", "message": "no cores"}]
 
@@ -108,7 +124,7 @@ async def test_what_an_earlier_process_left_is_taken_up(tmp_path: Path) -> None:
     second = Work()
     _, again = engine(tmp_path, second)
     await again.start()
-    assert await again.wait(operation) == "Succeeded"
+    assert (await ended(again, operation))["status"] == "Succeeded"
     assert second.seen == [{"n": 1}]
     await again.stop()
 
@@ -117,3 +133,23 @@ async def test_unknown_kinds_are_refused(tmp_path: Path) -> None:
     _, operations = engine(tmp_path, Work())
     with pytest.raises(KeyError, match="other"):
         operations.begin("other", "/w/a", {})
+
+
+async def test_a_location_poll_answers_202_then_the_result_or_the_error(tmp_path: Path) -> None:
+    work = Work()
+    work.gate.clear()
+    _, operations = engine(tmp_path, work)
+    await operations.start()
+    good = operations.begin("work", "/w/a", {})
+    bad = operations.begin("work", "/w/b", {}, {"code": "OutOfQuota", "message": "no cores"})
+    transport = httpx.ASGITransport(Starlette(routes=operations.routes()))
+    async with httpx.AsyncClient(transport=transport) as client:
+        pending = await client.get(operations.response_headers(good)["Location"])
+        assert (pending.status_code, "Location" in pending.headers) == (202, True)
+        work.gate.set()
+        await ended(operations, good)
+        await ended(operations, bad)
+        assert (await client.get(operations.response_headers(good)["Location"])).json() == {"properties": {"done": True}}
+        failed = await client.get(operations.response_headers(bad)["Location"])
+        assert (failed.status_code, failed.json()["error"]["code"]) == (400, "OutOfQuota")
+        assert (await client.get(operations.response_headers("none")["Location"])).status_code == 404
