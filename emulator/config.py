@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from emulator.context import EmulatorError
+
+SYSTEM_TOPICS = "workspaces"
+"""Stands for the system topic of each workspace among a subscription's topics."""
+
+Schema = Literal["EventGridSchema", "CloudEventSchemaV1_0"]
+_AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{3,24}$")]
+_FILTERS = 25
+_VALUE_LENGTH = 512
 
 
 class ConfigError(EmulatorError):
@@ -23,13 +32,13 @@ class _Strict(BaseModel):
 class WorkspaceConfig(_Strict):
     name: str
     stage: Literal["dev", "staging", "prod"] | None = None
-    account: str
+    account: _AccountName
     """Storage account of its default datastore."""
 
 
 class RegistryConfig(_Strict):
     name: str
-    account: str
+    account: _AccountName
     subscription: str
     resource_group: str
 
@@ -48,31 +57,79 @@ class IdentityConfig(_Strict):
 
 class TopicConfig(_Strict):
     name: str
-    schema_: Literal["EventGridSchema", "CloudEventSchemaV1_0"] = Field("EventGridSchema", alias="schema")
+    input_schema: Schema | Literal["any"] = Field("any", alias="schema")
+    """`any` takes both, which Azure's topics do not; name one and the other is refused, as there."""
 
 
 class AdvancedFilter(_Strict):
-    """As in Azure: operator, key, and value or values."""
+    """As in Azure: an operator, a key, and `value` or `values` as the operator asks for."""
 
-    operator: str
-    key: str
+    operator: Literal[
+        "StringIn", "StringNotIn", "StringContains", "StringNotContains", "StringBeginsWith", "StringNotBeginsWith",
+        "StringEndsWith", "StringNotEndsWith", "NumberIn", "NumberNotIn", "NumberLessThan", "NumberLessThanOrEquals",
+        "NumberGreaterThan", "NumberGreaterThanOrEquals", "NumberInRange", "NumberNotInRange", "BoolEquals",
+        "IsNullOrUndefined", "IsNotNull"]
+    key: Annotated[str, StringConstraints(min_length=1)]
     value: Any = None
     values: tuple[Any, ...] = ()
 
+    @model_validator(mode="after")
+    def _operands(self) -> Self:
+        if self.operator.startswith("Is"):
+            if self.value is not None or self.values:
+                raise ValueError(f"{self.operator} takes neither value nor values")
+        elif self.operator == "BoolEquals":
+            if not isinstance(self.value, bool) or self.values:
+                raise ValueError("BoolEquals takes value: true or false")
+        elif "Than" in self.operator:
+            if not _is_number(self.value) or self.values:
+                raise ValueError(f"{self.operator} takes value: a number")
+        else:
+            self._check_values()
+        return self
+
+    def _check_values(self) -> None:
+        if self.value is not None or not 1 <= len(self.values) <= _FILTERS:
+            raise ValueError(f"{self.operator} takes values: 1 to {_FILTERS} of them")
+        if self.operator.endswith("Range"):
+            right = all(isinstance(v, list | tuple) and len(v) == 2 and all(map(_is_number, v)) for v in self.values)
+            kind = "pairs of numbers"
+        elif self.operator.startswith("Number"):
+            right, kind = all(map(_is_number, self.values)), "numbers"
+        else:
+            right = all(isinstance(v, str) and len(v) <= _VALUE_LENGTH for v in self.values)
+            kind = f"texts of at most {_VALUE_LENGTH} characters"
+        if not right:
+            raise ValueError(f"{self.operator} takes values that are {kind}")
+
 
 class SubscriptionConfig(_Strict):
+    """An event subscription: from which topics, what of it, and where to. Limits and defaults are Azure's."""
+
     name: str
-    topics: tuple[str, ...]
-    """Names of custom topics, or `workspaces` for the system topic of each workspace."""
+    topics: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of custom topics or workspaces, or `workspaces` for the system topic of each workspace."""
     function: str | None = None
+    """A function of the app, reached by its webhook."""
     endpoint: str | None = None
     event_types: tuple[str, ...] = ()
+    """Empty: all."""
     subject_begins_with: str = ""
     subject_ends_with: str = ""
-    advanced_filters: tuple[AdvancedFilter, ...] = ()
-    delivery_schema: Literal["EventGridSchema", "CloudEventSchemaV1_0"] = "EventGridSchema"
+    subject_case_sensitive: bool = False
+    advanced_filters: Annotated[tuple[AdvancedFilter, ...], Field(max_length=_FILTERS)] = ()
+    filtering_on_arrays: bool = False
+    """`enableAdvancedFilteringOnArrays`."""
+    delivery_schema: Schema = "EventGridSchema"
     max_attempts: int = Field(30, ge=1, le=30)
     ttl_minutes: int = Field(1440, ge=1, le=1440)
+    dead_letter: bool = True
+
+    @model_validator(mode="after")
+    def _one_destination(self) -> Self:
+        if (self.function is None) == (self.endpoint is None):
+            raise ValueError(f"subscription {self.name!r} needs a function or an endpoint, and not both")
+        return self
 
 
 class AppConfig(_Strict):
@@ -87,20 +144,43 @@ class PlatformConfig(_Strict):
     location: str
     workspaces: tuple[WorkspaceConfig, ...]
     registries: tuple[RegistryConfig, ...]
-    ledger_account: str
+    ledger_account: _AccountName
     identities: tuple[IdentityConfig, ...]
     app_identity: str
     job_identity: str
     topics: tuple[TopicConfig, ...] = ()
     subscriptions: tuple[SubscriptionConfig, ...] = ()
     dead_letter_container: str = "event-grid-dead-letters"
+    dead_letter_delay_seconds: int = Field(300, ge=0)
+    """How long after its last attempt an event is dead-lettered; Azure takes five minutes."""
     app: AppConfig = AppConfig()
+
+    @field_validator("workspaces", "registries", "topics", "subscriptions")
+    @classmethod
+    def _names_differ(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        _differ("name", (item.name.casefold() for item in items))
+        return items
+
+    @field_validator("identities")
+    @classmethod
+    def _identities_differ(cls, items: tuple[IdentityConfig, ...]) -> tuple[IdentityConfig, ...]:
+        for field in ("id", "object_id", "client_id", "username"):
+            _differ(field, (value for item in items if (value := getattr(item, field)) is not None))
+        return items
+
+    @model_validator(mode="after")
+    def _topics_exist(self) -> Self:
+        known = {SYSTEM_TOPICS, *(topic.name for topic in self.topics), *(workspace.name for workspace in self.workspaces)}
+        for subscription in self.subscriptions:
+            if unknown := set(subscription.topics) - known:
+                raise ValueError(f"subscription {subscription.name!r} names no topic of the platform: {', '.join(sorted(unknown))}")
+        return self
 
     @property
     def accounts(self) -> tuple[str, ...]:
         """Every storage account of the platform."""
-        homes = [*self.workspaces, *self.registries]
-        return tuple(dict.fromkeys([*(home.account for home in homes), self.ledger_account]))
+        homes = [*(workspace.account for workspace in self.workspaces), *(registry.account for registry in self.registries)]
+        return tuple(dict.fromkeys([*homes, self.ledger_account]))
 
     def workspace_id(self, name: str) -> str:
         """ARM id of a workspace: the name of its system topic."""
@@ -108,12 +188,13 @@ class PlatformConfig(_Strict):
                 f"/providers/Microsoft.MachineLearningServices/workspaces/{name}")
 
     def identity(self, identity_id: str) -> IdentityConfig:
+        """Raises ConfigError."""
         for identity in self.identities:
             if identity.id == identity_id:
                 return identity
         raise ConfigError(f"platform.yaml names no identity {identity_id!r}")
 
-    def settings(self, values: dict[str, str]) -> dict[str, str]:
+    def settings(self, values: Mapping[str, str]) -> dict[str, str]:
         """The app's settings with `${...}` filled in; raises ConfigError for a name that is not known."""
         try:
             return {key: Template(text).substitute(values) for key, text in self.app.settings.items()}
@@ -129,3 +210,15 @@ def load(path: Path) -> PlatformConfig:
         raise ConfigError(f"{path} does not exist: run this in the folder that has platform.yaml, or give --config") from None
     except (yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _differ(field: str, values: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{field} {value!r} appears twice")
+        seen.add(value)

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +97,7 @@ class Platform:
         server = uvicorn.Server(uvicorn.Config(
             self._asgi, log_level="warning", access_log=False, lifespan="off", timeout_keep_alive=75,
             ssl_certfile=str(self._certificates.chain), ssl_keyfile=str(self._certificates.key)))
-        listener = _listener(self._ports["platform"])
+        listener = ports.listener(self._ports["platform"])
         serving: asyncio.Task[None] | None = None
         try:
             self._start_azurite()
@@ -124,7 +123,7 @@ class Platform:
         finally:
             self._say("ending")
             # The app first: it must not see its platform go away under it.
-            await asyncio.to_thread(self._processes.stop, "functions")
+            await asyncio.to_thread(self._processes.stop, "functions", 3.0)
             for service in reversed(self._services):
                 await service.stop()
             server.should_exit = True
@@ -132,7 +131,7 @@ class Platform:
             if serving is not None:
                 await asyncio.wait([serving], timeout=5)
             await self._proxy.stop()
-            await asyncio.to_thread(self._processes.stop_all)
+            await asyncio.to_thread(self._processes.stop_all, 3.0)
             listener.close()
 
     # --- children ---------------------------------------------------------------------------------
@@ -141,7 +140,7 @@ class Platform:
         data = self._state / "azurite"
         data.mkdir(exist_ok=True)
         self._processes.start("azurite", azurite.command(data, self._ports, self._certificates), log=self._state / "logs" / "azurite.log",
-                              env={**os.environ, "AZURITE_ACCOUNTS": azurite.accounts_variable(self._config.accounts)}, cwd=data)
+                              env=azurite.variables(self._config.accounts), cwd=data)
 
     def _start_functions(self) -> None:
         variables = {**os.environ, **self.environment()}
@@ -218,10 +217,3 @@ def _keys(state: Path) -> dict[str, str]:
         path.write_text(json.dumps(found))
         path.chmod(0o600)
     return found
-
-
-def _listener(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    return listener

@@ -13,19 +13,25 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_TAIL_LINES = 25
 
 
-def _start_time(pid: int) -> str | None:
-    """The kernel's start tick of a process: pids are used again, (pid, start) pairs are not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return None
+def start_time(pid: int) -> str | None:
+    """When a process started, in the system's own words; None when there is none.
+
+    Process ids are used again; pairs of id and start time are not.
+    """
+    if sys.platform.startswith("linux"):
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        except (OSError, IndexError):
+            return None
+    listed = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return listed.stdout.strip() or None
 
 
 def die_with_parent() -> Callable[[], None] | None:
@@ -48,60 +54,60 @@ class Processes:
 
     def __init__(self, register: Path) -> None:
         self._register = register
-        self._lock = threading.Lock()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._reap_leftovers()
+        self._logs: dict[str, Path] = {}
+        self._end_leftovers()
 
-    def start(self, name: str, command: Sequence[str | Path], *, log: Path, env: dict[str, str] | None = None,
+    def start(self, name: str, command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None,
               cwd: Path | None = None) -> subprocess.Popen[bytes]:
+        """Start `command` with its output appended to `log`."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             child = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                      env=env, cwd=cwd, preexec_fn=die_with_parent())
-        with self._lock:
-            self._children[name] = child
-            self._save()
+        self._children[name], self._logs[name] = child, log
+        self._save()
         return child
 
-    def forget(self, name: str) -> None:
-        """The child has been ended on purpose."""
-        with self._lock:
-            self._children.pop(name, None)
-            self._save()
-
     def dead(self) -> dict[str, int]:
-        """Children that ended by themselves: name -> exit code."""
-        with self._lock:
-            return {name: code for name, child in self._children.items() if (code := child.poll()) is not None}
+        """Children that ended by themselves: name -> exit code (negative: the signal)."""
+        return {name: code for name, child in self._children.items() if (code := child.poll()) is not None}
 
-    def stop(self, name: str, grace: float = 5.0) -> None:
+    def tail(self, name: str) -> str:
+        """The last lines of a child's log."""
+        log = self._logs.get(name)
+        return "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]) if log and log.exists() else ""
+
+    def stop(self, name: str, grace: float) -> None:
+        """SIGTERM, and SIGKILL `grace` seconds later; blocks until the child is gone."""
         child = self._children.get(name)
         if child is not None:
             _end(child, grace)
-            self.forget(name)
+            del self._children[name]
+            self._save()
 
-    def stop_all(self, grace: float = 5.0) -> None:
+    def stop_all(self, grace: float) -> None:
         """Ask all at once, then wait: the slowest sets the time, not the sum."""
         for child in self._children.values():
             if child.poll() is None:
                 child.terminate()
-        for name, child in list(self._children.items()):
-            _end(child, grace)
-            self.forget(name)
+        for name in list(self._children):
+            self.stop(name, grace)
 
     def _save(self) -> None:
-        alive = {name: {"pid": child.pid, "start": _start_time(child.pid)} for name, child in self._children.items()
+        alive = {name: {"pid": child.pid, "start": start_time(child.pid)} for name, child in self._children.items()
                  if child.poll() is None}
-        self._register.write_text(json.dumps(alive))
+        temporary = self._register.with_suffix(".tmp")
+        temporary.write_text(json.dumps(alive))
+        os.replace(temporary, self._register)
 
-    def _reap_leftovers(self) -> None:
+    def _end_leftovers(self) -> None:
         if not self._register.exists():
             return
-        with contextlib.suppress(ValueError):
-            for entry in json.loads(self._register.read_text()).values():
-                if entry["start"] is not None and _start_time(entry["pid"]) == entry["start"]:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(entry["pid"], signal.SIGKILL)
+        for entry in json.loads(self._register.read_text()).values():
+            if entry["start"] is not None and start_time(entry["pid"]) == entry["start"]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(entry["pid"], signal.SIGKILL)
         self._register.unlink()
 
 

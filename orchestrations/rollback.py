@@ -48,11 +48,14 @@ def rollback(ctx: task.OrchestrationContext, request: dict) -> Steps:
         until = iso(now(ctx) + parse_duration(last_good["keep"]))
         retained = [{"deployment": last_good["green"], "until": until}]
     yield from evidence.outcome("rollback", result.wire())
+    release: dict[str, Any] = {"workspace": wanted.workspace, "endpoint": wanted.endpoint, "owner": wanted.id, "epoch": raised["epoch"]}
+    if not result.restored:
+        # Said plainly, and open for the next attempt: what is recorded as live stays.
+        yield from call(ctx, Activity.RELEASE_ENDPOINT, {**release, "retained": []}, PATIENT)
+        return result.wire()
     yield from call(ctx, Activity.MARK_ROLLED_BACK, {
         "promotion": wanted.promotion, "rollback": wanted.id, "message": f"rolled back: {wanted.reason}", "at": iso(now(ctx))}, PATIENT)
-    yield from call(ctx, Activity.RELEASE_ENDPOINT, {
-        "workspace": wanted.workspace, "endpoint": wanted.endpoint, "owner": wanted.id, "epoch": raised["epoch"],
-        "live": live, "retained": retained}, PATIENT)
+    yield from call(ctx, Activity.RELEASE_ENDPOINT, {**release, "live": live, "retained": retained}, PATIENT)
     return result.wire()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pilotage.errors import Conflict, InvalidInput, NotFound, PermissionDenied, PilotageError, Throttled, Unavailable
 
 MESSAGE_LIMIT = 600
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @contextmanager
@@ -60,5 +62,6 @@ def of_status(status: int, text: str, role: str, conflict: type[PilotageError] =
 
 
 def _brief(error: Exception) -> str:
-    text = " ".join(str(getattr(error, "message", None) or error).split())
+    # azure-ai-ml writes some messages for terminals, in colours and over several lines.
+    text = " ".join(_COLOURS.sub("", str(getattr(error, "message", None) or error)).split())
     return (text or type(error).__name__)[:MESSAGE_LIMIT]

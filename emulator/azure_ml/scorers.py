@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ IMAGE = Path(__file__).resolve().parents[1] / "images" / "inference"
 START_SECONDS = 120.0
 """How long a process may take until its health probe answers."""
 CONCURRENT_STARTS = 2
+NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Trusts no certificate: scoring processes speak plain HTTP, and loading real ones takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Scorer:
 class Scorers:
     """Keyed by deployment id, in lower case."""
 
-    def __init__(self, log: Path, image: Path = IMAGE) -> None:
+    def __init__(self, log: Path, image: Path) -> None:
         self._python = image / ".venv" / "bin" / "python"
         self.mlflow_script = image / "mlflow_score.py"
         self._host = ForkServer(self._python, log)
@@ -65,7 +68,7 @@ class Scorers:
         self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
         # Loopback only: never through a proxy that the environment names.
         self.client = httpx.AsyncClient(
-            trust_env=False, timeout=30.0, limits=httpx.Limits(max_connections=None)
+            trust_env=False, verify=NOBODY, timeout=30.0, limits=httpx.Limits(max_connections=None)
         )
 
     def warm(self) -> None:
@@ -106,7 +109,7 @@ class Scorers:
         self._ready.pop(key, None)
         scorer = self._routed.pop(key, None)
         if scorer is not None:
-            await scorer.process.end()
+            await scorer.process.end(grace=0.5)  # nobody waits for answers of what is deleted
 
     async def stop(self) -> None:
         for keeper in self._keepers.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from starlette.routing import BaseRoute
 
@@ -25,7 +26,7 @@ from emulator.azure_ml.operations import Operations
 from emulator.azure_ml.request_metrics import RequestMetrics
 from emulator.azure_ml.resource import ResourceType
 from emulator.azure_ml.scopes import Scopes
-from emulator.azure_ml.scorers import Scorers
+from emulator.azure_ml.scorers import IMAGE, Scorers
 from emulator.azure_ml.scoring import Scoring
 from emulator.azure_ml.store import ResourceStore
 from emulator.context import Context
@@ -35,10 +36,10 @@ class AzureMl:
     """Shared by its resource types: they are given this object and use the parts they need.
 
     `event_shape` is `sample` (events as Azure's documented samples) or `specification`; `seed` repeats the
-    random choices of traffic.
+    random choices of traffic; `image` is the folder of the inference image.
     """
 
-    def __init__(self, context: Context, *, event_shape: str = "sample", seed: int = 0) -> None:
+    def __init__(self, context: Context, *, event_shape: str = "sample", seed: int = 0, image: Path = IMAGE) -> None:
         self.context = context
         self.scopes = Scopes.of(context.config, context.base_url)
         self.store = ResourceStore(context.state / "azureml.sqlite")
@@ -48,7 +49,7 @@ class AzureMl:
         )
         self.events = Outbox(self.store, context.events, context.clock, event_shape)
         self.metrics = RequestMetrics(self.store)
-        self.scorers = Scorers(context.state / "logs" / "inference-host.log")
+        self.scorers = Scorers(context.state / "logs" / "inference-host.log", image)
         self.scoring = Scoring(self, self.scorers, self.metrics, seed)
         self.registries = registries.Registries(self)
         self.jobs = jobs.Jobs(self)

@@ -100,6 +100,11 @@ class SqliteBackend(memory.InMemoryOrchestrationBackend):
         self._dirty.add(instance_id)
         if instance_id in self._start_times:
             return  # not before its time; `_arrive` comes back here
+        instance = self._instances.get(instance_id)
+        if instance is not None and self._is_terminal_status(instance.status):
+            # An activity that ends after its instance was terminated must not bring it back to life.
+            instance.pending_events.clear()
+            return
         super()._enqueue_orchestration(instance_id)
 
     def _enqueue_entity(self, entity_id: str) -> None:

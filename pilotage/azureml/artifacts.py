@@ -22,7 +22,7 @@ STORAGE_ROLE = "Storage Blob Data Reader on the storage account"
 READERS = 4
 CHUNK = 4 * 1024 * 1024
 """Bytes held of one file: the readers together need READERS times as much."""
-LIMITS: dict[str, Any] = {"connection_timeout": 20, "read_timeout": 60, "retry_total": 3,
+LIMITS: dict[str, Any] = {"connection_timeout": 20, "read_timeout": 60, "retry_total": 3, "initial_backoff": 1, "increment_base": 2,
                           "max_single_get_size": CHUNK, "max_chunk_get_size": CHUNK}
 
 

@@ -35,8 +35,8 @@ class WorkspaceModelRegistry:
         with self._asking(ref, f"resolve {kind[:-1] if kind != 'data' else kind} {ref}") as client:
             try:
                 found = getattr(client, kind).get(name=ref.name, label=ref.version.removeprefix("@"))
-            except _unknown_label() as error:
-                raise NotFound(f"{ref}: {error}") from error
+            except _refusal() as error:
+                raise NotFound(f"{ref}: there is no such asset, or no such label") from error
         return ref.model_copy(update={"version": str(found.version)})
 
     def model(self, ref: AssetRef) -> ModelVersion:
@@ -174,10 +174,11 @@ class _UnderWay(Busy):
     """The registry is copying this version already."""
 
 
-def _unknown_label() -> type[Exception]:
-    from azure.ai.ml.exceptions import ValidationException
+def _refusal() -> type[Exception]:
+    """What the SDK itself raises (not for Azure): of a label, that it knows no version with it."""
+    from azure.ai.ml.exceptions import MlException
 
-    return ValidationException
+    return MlException
 
 
 def _asset_id(ref: AssetRef, kind: Kind, found: str | None) -> str:

@@ -27,7 +27,10 @@ BLOB_ROLE = "Storage Blob Data Contributor"
 TABLE_ROLE = "Storage Table Data Contributor"
 TIMEOUT = 20
 """Seconds to connect, and to wait for the first byte."""
-RETRIES: dict[str, Any] = {"retry_total": 3, "retry_connect": 2, "retry_read": 2, "retry_status": 3}
+# The blob client would wait 15 s before its first retry; Event Grid waits 30 s for the whole answer.
+BLOB_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_connect": 2, "retry_read": 2, "retry_status": 3,
+                                "initial_backoff": 1, "increment_base": 2, "random_jitter_range": 1}
+TABLE_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_connect": 2, "retry_read": 2, "retry_status": 3, "retry_backoff_max": 4}
 CHUNK = 30_000
 """Characters of a row's JSON in one property: a table's limit is 32 Ki of UTF-16."""
 CHUNKS = 15
@@ -48,7 +51,7 @@ class BlobRecords:
 
         with azure_errors(f"open {self._url}", BLOB_ROLE):
             return ContainerClient(self._url, self._container_name, credential=credential(), connection_timeout=TIMEOUT,
-                                   read_timeout=TIMEOUT, **RETRIES)
+                                   read_timeout=TIMEOUT, **BLOB_RETRIES)
 
     def create(self, name: str, content: bytes) -> bool:
         """True: created. False: it exists with the same bytes. Raises Conflict when the bytes differ."""
@@ -129,7 +132,7 @@ class TableRows:
 
         with azure_errors(f"open {self._url}", TABLE_ROLE):
             return TableClient(self._url, self._table_name, credential=credential(), connection_timeout=TIMEOUT,
-                               read_timeout=TIMEOUT, **RETRIES)
+                               read_timeout=TIMEOUT, **TABLE_RETRIES)
 
     def get(self, table: str, key: str) -> tuple[dict[str, Any], str] | None:
         """The row's JSON value and its etag."""

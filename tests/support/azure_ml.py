@@ -123,7 +123,7 @@ class LocalAzureMl:
             job_identity="trainer",
         )
         context = Context(state, "https://localhost:1", config, self.clock, People(), self.events, self.blobs)
-        self.service = AzureMl(context, event_shape=event_shape)
+        self.service = AzureMl(context, event_shape=event_shape, image=state / "no-image")
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(Starlette(routes=self.service.routes())),
             base_url="https://localhost:1",

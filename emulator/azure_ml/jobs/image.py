@@ -49,6 +49,7 @@ def environment(context: Context, run: Run, scope: Scope, home: Path) -> dict[st
         "VIRTUAL_ENV": str(TRAINING),
         "HOME": str(home),
         "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
         "AZUREML_RUN_ID": run.name,
         "AZUREML_ROOT_RUN_ID": run.root or run.name,
         "AZUREML_EXPERIMENT_NAME": run.experiment,

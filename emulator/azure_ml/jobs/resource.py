@@ -56,8 +56,13 @@ class Jobs(Unsupported):
             hidden=bool(body.get("isArchived")),
             body={key: value for key, value in body.items() if key not in ("tags", "properties", "description")},
         )
-        run = jobs.runs.add(run, request.scope)
-        jobs.engine.begin(run)
+        with self._azure_ml.store.transaction():
+            run = jobs.runs.add(run, request.scope)
+            if request.fail is not None:  # a fault: the job is accepted, and fails
+                error = {"code": str(request.fail.get("code") or "ServiceError"), "message": str(request.fail.get("message") or "")}
+                run = jobs.runs.set_status(run, request.scope, "Failed", error)
+        if not run.terminal:
+            jobs.engine.begin(run)
         return json_response(self._shown(run, request), status=201)
 
     async def get(self, request: ArmRequest) -> Response:

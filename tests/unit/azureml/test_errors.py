@@ -72,6 +72,6 @@ def test_our_own_errors_and_bugs_pass(raised: Exception) -> None:
 
 def test_a_long_answer_is_cut_and_put_on_one_line() -> None:
     with pytest.raises(Unavailable) as caught, azure_errors("read", "role"):
-        raise ServiceRequestError("one\n\n two " + "x" * 5000)
-    assert "one two" in str(caught.value)
+        raise ServiceRequestError("\x1b[31mone\x1b[39m\n\n two " + "x" * 5000)
+    assert "read: one two x" in str(caught.value)
     assert len(str(caught.value)) < MESSAGE_LIMIT + 50

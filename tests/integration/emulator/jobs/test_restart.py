@@ -8,13 +8,22 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.emulator.jobs.conftest import ADA
-from tests.support.running_platform import RunningPlatform, until
+from tests.support.platform import LivePlatform, wait_for
 
 WORKSPACE = (
     "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg-pilotage"
     "/providers/Microsoft.MachineLearningServices/workspaces/mlw-dev"
 )
+
+
+def connected(platform: LivePlatform) -> httpx.Client:
+    """An HTTP client with a token of Ada's managed identity."""
+    env = platform.variables("ada")
+    options: dict[str, Any] = {"verify": env["SSL_CERT_FILE"], "trust_env": False, "timeout": 30}
+    query = {"resource": "https://management.azure.com", "api-version": "2019-08-01", "client_id": env["AZURE_CLIENT_ID"]}
+    answer = httpx.get(env["IDENTITY_ENDPOINT"], params=query, headers={"X-IDENTITY-HEADER": env["IDENTITY_HEADER"]}, **options)
+    token = answer.raise_for_status().json()["access_token"]
+    return httpx.Client(base_url=env["EMULATOR_URL"], headers={"authorization": f"Bearer {token}"}, **options)
 
 
 def put(http: httpx.Client, path: str, properties: dict[str, Any]) -> None:
@@ -28,11 +37,10 @@ def component(http: httpx.Client, name: str, command: str, **ports: Any) -> None
 
 @pytest.mark.xdist_group("restart-jobs")
 def test_a_killed_platforms_pipeline_goes_on_from_its_first_unfinished_step(tmp_path: Path) -> None:
-    platform = RunningPlatform(tmp_path / "state")
-    platform.start()
+    platform = LivePlatform(tmp_path / "state", functions=False).start()
     counted, begun, gate = tmp_path / "counted", tmp_path / "begun", tmp_path / "gate"
     try:
-        with platform.client(ADA) as http:
+        with connected(platform) as http:
             put(http, "environments/env/versions/1", {"image": "mcr.microsoft.com/azureml/minimal"})
             output = {"outputs": {"o": {"type": "uri_file"}}}
             component(http, "count", f"echo once >> {counted}; echo -n done > ${{{{outputs.o}}}}", **output)
@@ -46,12 +54,12 @@ def test_a_killed_platforms_pipeline_goes_on_from_its_first_unfinished_step(tmp_
                            "outputs": {"o": {"value": "${{parent.outputs.o}}"}}},
             }  # fmt: skip
             put(http, "jobs/p", {"jobType": "Pipeline", "jobs": steps, "outputs": {"o": {"jobOutputType": "uri_file"}}})
-            until(begun.exists)
+            wait_for("the second step", lambda: begun.exists() or None)
         platform.kill()
         gate.touch()
         platform.start()
-        with platform.client(ADA) as http:
-            job = until(lambda: _ended(http))
+        with connected(platform) as http:
+            job = wait_for("the end of the job", lambda: _ended(http))
             assert job["status"] == "Completed"
             children = http.get(f"/history/v1.0{WORKSPACE}/runs/p/children").json()["value"]
         assert [(child["displayName"], child["status"]) for child in children] == [("first", "Completed"), ("second", "Completed")]

@@ -138,6 +138,15 @@ async def test_an_output_with_a_name_becomes_an_asset(bench: Workbench) -> None:
     assert model["systemData"]["createdBy"] == "Training Jobs"
 
 
+async def test_without_the_image_a_job_says_what_to_do(bench: Workbench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("emulator.azure_ml.jobs.image.TRAINING", tmp_path / "training" / ".venv")
+    await bench.command("homeless", "true")
+    run = await bench.ended("homeless")
+    assert run.status == "Failed"
+    assert run.error is not None
+    assert "uv sync" in run.error["message"]
+
+
 # --- pipelines ---------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from emulator.azure_ml.resource import ArmRequest
 from tests.support.workbench import ADA, Workbench
 
 COMMAND = {"jobType": "Command", "command": "echo hi", "environmentId": "azureml:env:1", "tags": {"a": "1"}}
@@ -30,6 +31,17 @@ async def test_another_job_of_the_same_name_is_refused(bench: Workbench, hello: 
     other = await bench.put("HELLO", COMMAND | {"command": "echo other"})
     assert other.status_code == 400
     assert "another command" in other.json()["error"]["message"]
+
+
+async def test_a_job_can_be_made_to_fail(bench: Workbench) -> None:
+    """What the fault `fail_operation` does to the request that submits a job."""
+    request = ArmRequest(
+        bench.scope, ("jobs", "doomed"), ADA, body={"properties": COMMAND}, fail={"code": "OutOfCapacity", "message": "No nodes."}
+    )
+    assert (await bench.azure_ml.types["jobs"].put(request)).status_code == 201
+    run = bench.run("doomed")
+    assert (run.status, run.attempts) == ("Failed", 0)
+    assert run.error == {"code": "OutOfCapacity", "message": "No nodes."}
 
 
 async def test_tags_and_texts_of_a_job_can_change(bench: Workbench, hello: str) -> None:

@@ -1,0 +1,63 @@
+"""Approval by its public door: who may, who may not, and what time does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.journey import Journey
+
+pytestmark = pytest.mark.xdist_group("e2e")
+Lines = Callable[[str], Journey]
+
+
+def test_nobody_approves_without_both_tokens_or_their_own_model(journey: Lines) -> None:
+    line = journey("rejected")
+    line.register("1")
+    promotion = line.started("1")
+    line.reach(promotion, "awaiting_approval")
+    message = line.announcement(promotion)
+    body = {"decision": "approve", "token": message["link_token"]}
+    path = f"/api/approvals/{promotion}/decision"
+    assert line.call("POST", path, token="", json=body).status_code == 401
+    assert line.call("POST", path, token="not-a-token", json=body).status_code == 401
+    assert line.call("POST", path, json={"decision": "approve"}).status_code == 403, "the link's token is missing"
+    assert line.call("POST", path, json={**body, "token": message["link_token"][:-4] + "AAAA"}).status_code == 403
+    assert line.decide(message, "rita").status_code == 403, "a reader does not approve"
+    assert line.decide(message, "ada").status_code == 403, "the registrant does not approve, though she is a lead"
+    assert line.call("POST", "/api/approvals/promote-none/decision", json=body).status_code == 404
+    assert line.decide(message, "grace", "reject", reason="").status_code == 400, "a rejection needs its reason"
+
+    assert line.decide(message, "grace", "reject", "too slow on Mondays").status_code == 202
+    found = line.reach(promotion, "rejected")
+    assert "too slow on Mondays" in found["message"]
+    assert line.decide(message, "linus").status_code == 410, "it is over"
+    # What is secret stays where it was made: not in the ledger's account of the promotion.
+    assert message["link_token"] not in str(found)
+
+
+def test_an_approval_expires_in_virtual_time(journey: Lines) -> None:
+    line = journey("expired")
+    line.register("1")
+    promotion = line.started("1")
+    line.reach(promotion, "awaiting_approval")
+    line.announcement(promotion)
+    line.platform.advance("P3D")
+    found = line.reach(promotion, "expired")
+    assert "0 of 1 approvals" in found["message"]
+
+
+@pytest.mark.parametrize(("method", "path", "role_needed"), [
+    ("GET", "/api/promotions", "rita"), ("GET", "/api/promotions/none", "rita"), ("POST", "/api/promotions", "olive"),
+    ("POST", "/api/promotions/none/retry", "olive"), ("POST", "/api/promotions/none/rollback", "olive"), ("POST", "/api/alerts", "olive"),
+])
+def test_every_route_wants_a_token_and_a_role(journey: Lines, method: str, path: str, role_needed: str) -> None:
+    line = journey("straight")
+    options = {"json": {}} if method == "POST" else {}
+    assert line.call(method, path, token="", **options).status_code == 401
+    if role_needed == "olive":
+        assert line.call(method, path, token=line.platform.user_token("rita"), **options).status_code == 403
+    allowed = line.call(method, path, token=line.platform.user_token(role_needed), **options)
+    assert allowed.status_code not in (401, 403)
+

@@ -1,0 +1,75 @@
+"""`kill -9` of the whole platform at named points; started again, the promotion ends as it would have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.fault.points import POINTS, Point
+from tests.support.journey import Journey, client
+from tests.support.platform import wait_for
+
+pytestmark = pytest.mark.xdist_group("fault")
+Lines = Callable[[str], Journey]
+
+
+def _is_whole(line: Journey, promotion: str) -> None:
+    """Live, once, with nothing left over, and the passport says so without a gap."""
+    found = line.get(promotion)
+    assert found["phase"] == "succeeded", found["message"]
+    assert line.deployments("PROD") == [found["deployment"]]
+    assert line.deployments("STAGING") == []
+    assert line.traffic() == {found["deployment"]: 100}
+    assert found["passport"]["problems"] == []
+    effects = Counter(step["step"] for step in found["steps"] if step["kind"] == "intent")
+    assert all(count == 1 for effect, count in effects.items() if effect != "rollout.traffic"), effects
+    assert [p["id"] for p in line.promotions()] == [promotion]
+    messages = [m for m in line.platform.mailbox() if m["promotion"] == promotion and m["kind"] == "awaiting_approval"]
+    assert len({m["decision_url"] for m in messages}) <= 1
+    assert line.score(100.0)[0] == 200
+
+
+@pytest.mark.parametrize("point", POINTS, ids=[point.name for point in POINTS])
+def test_killed_here_it_goes_on(faulty: Lines, point: Point) -> None:
+    line = faulty(point.line)
+    if point.endpoint_exists:
+        from azure.ai.ml.entities import ManagedOnlineEndpoint
+
+        endpoint = ManagedOnlineEndpoint(name=line.line, auth_mode="key")
+        client(line.platform, "PROD").online_endpoints.begin_create_or_update(endpoint).result()
+    pattern = point.path.format(line=line.line)
+    rule = {"method": point.method, "path": pattern, "when": point.when, "action": "hold"}
+    fault = None if point.approved else line.platform.fault(**rule)
+    line.register("1")
+    promotion = line.started("1")
+    if point.approved:
+        line.reach(promotion, "awaiting_approval")
+        fault = line.platform.fault(**rule)
+        line.approve(promotion)
+    wait_for(f"{point.name} being held", lambda: True if line.platform.holding(fault or 0) else None)
+
+    line.platform.kill()
+    line.platform.restart()
+
+    if not point.approved:
+        line.approve(promotion)
+    line.bake(promotion)
+    _is_whole(line, promotion)
+
+
+def test_killed_while_a_rollback_has_moved_the_traffic(faulty: Lines) -> None:
+    """The tenth point: the split is restored, nothing is recorded of it, and everything dies."""
+    line = faulty("lossy")
+    first = line.promote("1")
+    before = line.traffic()
+    second = line.promote("2")
+    fault = line.platform.fault(method="PUT", path=f"/onlineEndpoints/{line.line}$", when="after", action="hold")
+    assert line.call("POST", f"/api/promotions/{second}/rollback", json={}).status_code == 202
+    wait_for("the rollback being held", lambda: True if line.platform.holding(fault) else None)
+    line.platform.kill()
+    line.platform.restart()
+    line.reach(second, "rolled_back")
+    assert line.traffic() == before
+    assert line.get(first)["phase"] == "succeeded"
