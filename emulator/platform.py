@@ -59,7 +59,7 @@ class Platform:
 
         clock = VirtualClock(self._state / "clock.json")
         faults, journal = Faults(), Journal()
-        storage = AzuriteStorage(self.addresses.proxy_url, self._certificates.bundle)
+        storage = AzuriteStorage(self._ports["blob"], self._certificates.bundle)
         self._identity = Identity(config, self._state / "identity", self.addresses.base_url)
         self._event_grid = EventGrid(config, self._state, clock, self._identity, storage, self._function_url)
         self._azure_ml = AzureMl(Context(self._state, self.addresses.base_url, config, clock, self._identity, self._event_grid, storage,
@@ -123,7 +123,7 @@ class Platform:
         finally:
             self._say("ending")
             # The app first: it must not see its platform go away under it.
-            await asyncio.to_thread(self._processes.stop, "functions", 3.0)
+            await asyncio.to_thread(self._processes.stop, "functions")
             for service in reversed(self._services):
                 await service.stop()
             server.should_exit = True
@@ -131,16 +131,17 @@ class Platform:
             if serving is not None:
                 await asyncio.wait([serving], timeout=5)
             await self._proxy.stop()
-            await asyncio.to_thread(self._processes.stop_all, 3.0)
+            await asyncio.to_thread(self._processes.stop_all)
             listener.close()
 
     # --- children ---------------------------------------------------------------------------------
 
     def _start_azurite(self) -> None:
+        """Gently: Azure's storage keeps what it has acknowledged, and Azurite writes its index to disk only every five seconds."""
         data = self._state / "azurite"
         data.mkdir(exist_ok=True)
         self._processes.start("azurite", azurite.command(data, self._ports, self._certificates), log=self._state / "logs" / "azurite.log",
-                              env=azurite.variables(self._config.accounts), cwd=data)
+                              env=azurite.variables(self._config.accounts), cwd=data, gently=True)
 
     def _start_functions(self) -> None:
         variables = {**os.environ, **self.environment()}

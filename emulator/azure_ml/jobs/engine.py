@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.azure_ml.errors import AzureMlError
 from emulator.azure_ml.jobs import expressions, image, processes
+from emulator.azure_ml.jobs.bindings import bound_inputs, merged_outputs, order, ready
 from emulator.azure_ml.jobs.data import Data
 from emulator.azure_ml.jobs.failures import RunFailed
 from emulator.azure_ml.jobs.logs import COMMAND_LOG, Logs
 from emulator.azure_ml.jobs.outputs import register
 from emulator.azure_ml.jobs.runs import Run, Runs
-from emulator.azure_ml.jobs.submission import check_literal, order
 
 if TYPE_CHECKING:
     from emulator.azure_ml.service import AzureMl
@@ -98,8 +98,8 @@ class Engine:
         current = self._runs.get(run.scope_id, run.name)
         if current.status == "Completed":
             return current.outputs
-        if current.error is not None:
-            raise RunFailed(**current.error)
+        if current.terminal:  # ended before a restart that comes between a step's end and its pipeline's
+            raise RunFailed(**(current.error or {"code": "Canceled", "message": f"{current.name} was canceled."}))
         try:
             outputs = await (self._pipeline(current, values) if current.kind == "pipeline" else self._command(current, values))
         except RunFailed as failure:
@@ -169,7 +169,7 @@ class Engine:
         try:
             while True:
                 if not failed or run.spec["continue_on_failure"]:
-                    for name in _ready(steps, done, failed, set(running.values())):
+                    for name in ready(steps, done, failed, set(running.values())):
                         running[asyncio.create_task(self._step(run, name, values, done), name=f"{run.name}/{name}")] = name
                 if not running:
                     break
@@ -203,7 +203,7 @@ class Engine:
 
     async def _step(self, parent: Run, name: str, values: Json, done: dict[str, dict[str, Json]]) -> dict[str, Json]:
         step = parent.spec["steps"][name]
-        spec = {**step["spec"], "outputs": _outputs(parent, step)}
+        spec = {**step["spec"], "outputs": merged_outputs(parent.spec, step)}
         child = self._runs.add(
             Run(
                 scope_id=parent.scope_id,
@@ -223,7 +223,7 @@ class Engine:
             self._scope(parent),
         )
         try:
-            inputs = _inputs(name, step, values, done)
+            inputs = bound_inputs(name, step, values, done)
         except AzureMlError as refusal:
             failure = RunFailed(refusal.code, refusal.message)
             self._runs.set_status(child, self._scope(child), "Failed", failure.error)
@@ -251,52 +251,6 @@ class Engine:
 
     def _scope(self, run: Run) -> Any:
         return self._azure_ml.scopes.of_id(run.scope_id)
-
-
-def _ready(steps: Json, done: Json, failed: Json, running: set[str]) -> list[str]:
-    """The steps that can start: all they read from is there."""
-    taken = {*done, *failed, *running}
-    return [
-        name
-        for name, step in steps.items()
-        if name not in taken and all(bound["step"] in done for bound in step["inputs"].values() if "step" in bound)
-    ]
-
-
-def _inputs(name: str, step: Json, values: Json, done: dict[str, dict[str, Json]]) -> Json:
-    """A step's inputs, with what they are bound to put in place."""
-    literals = {key: value["literal"] for key, value in values.items() if "literal" in value}
-    found: Json = {}
-    for key, bound in step["inputs"].items():
-        definition = step["spec"]["inputs"][key]
-        mode = {"mode": bound["mode"]} if bound.get("mode") else {}
-        if "parent" in bound:
-            value = values.get(bound["parent"])
-            if value is None:
-                if definition.get("default") is not None:
-                    found[key] = {"literal": str(definition["default"])}
-                continue
-            if "literal" in value:
-                check_literal(f"{name}.{key}", value["literal"], definition)
-            found[key] = {**value, **mode}
-        elif "step" in bound:
-            found[key] = {**done[bound["step"]][bound["output"]], **mode}
-        elif "literal" in bound:
-            found[key] = {"literal": expressions.interpolate(bound["literal"], literals)}
-        else:
-            found[key] = bound
-    return found
-
-
-def _outputs(parent: Run, step: Json) -> Json:
-    """A step's outputs: what its component says, then the pipeline's about the output it becomes, then the step's own."""
-    merged = {}
-    for name, definition in step["spec"]["outputs"].items():
-        options = step["outputs"].get(name, {})
-        above = parent.spec["outputs"].get(options.get("parent"), {})
-        asked = {key: above[key] for key in ("uri", "asset") if key in above}
-        merged[name] = {**definition, **asked, **{key: value for key, value in options.items() if key != "parent"}}
-    return merged
 
 
 def _broken(problem: Exception) -> dict[str, str]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.azure_ml import assets
 from emulator.azure_ml.asset_kinds import DATA, MODELS
+from emulator.azure_ml.jobs.definitions import MODEL_TYPES
 from emulator.azure_ml.jobs.runs import Run
-from emulator.azure_ml.jobs.submission import MODEL_TYPES
 from emulator.azure_ml.resource import Scope
 from emulator.context import Caller
 

@@ -9,8 +9,9 @@ from starlette.responses import Response
 
 from emulator.azure_ml.errors import ValidationError
 from emulator.azure_ml.jobs import view
+from emulator.azure_ml.jobs.definitions import InvalidJob
 from emulator.azure_ml.jobs.runs import Run
-from emulator.azure_ml.jobs.submission import InvalidJob, Submission
+from emulator.azure_ml.jobs.submission import Submission
 from emulator.azure_ml.listing import selected
 from emulator.azure_ml.resource import ArmRequest, Unsupported, json_response
 

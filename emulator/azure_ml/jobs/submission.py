@@ -18,28 +18,29 @@ optional `mode`; an output's options are `{"parent": output}`, `{"uri"}`, `{"mod
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from emulator.azure_ml.errors import BadRequest
 from emulator.azure_ml.jobs import expressions
+from emulator.azure_ml.jobs.bindings import order
+from emulator.azure_ml.jobs.definitions import (
+    DATA_TYPES,
+    MODEL_TYPES,
+    InvalidJob,
+    check_literal,
+    kind_of,
+    output_options,
+    read_definition,
+    seconds,
+    text_of,
+)
 from emulator.azure_ml.locations import Locations
 from emulator.azure_ml.resource import Scope
 
 Json = dict[str, Any]
 
-DATA_TYPES = frozenset({"uri_file", "uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model"})
-MODEL_TYPES = frozenset({"mlflow_model", "custom_model", "triton_model"})
-_DURATION = re.compile(r"^PT(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?$")
 _ADDRESSES = ("azureml://datastores/", "azureml://subscriptions/", "azureml://jobs/", "https://", "wasbs://", "runs:/")
 _MAX_DEPTH = 10
-
-
-class InvalidJob(BadRequest):
-    """A job, or a component of it, that can't be run as it was given."""
-
-    code = "UserError"
 
 
 class Submission:
@@ -86,7 +87,7 @@ class Submission:
 
     def _command_job(self, properties: Json) -> Json:
         inputs = {
-            name: {"type": _kind(value, "jobInputType"), "mode": value.get("mode")}
+            name: {"type": kind_of(value, "jobInputType"), "mode": value.get("mode")}
             for name, value in (properties.get("inputs") or {}).items()
         }
         body = {
@@ -97,7 +98,7 @@ class Submission:
             "limits": properties.get("limits"),
             "inputs": inputs,
             "outputs": {
-                name: {"type": _kind(value, "jobOutputType", "uri_folder")}
+                name: {"type": kind_of(value, "jobOutputType", "uri_folder")}
                 for name, value in (properties.get("outputs") or {}).items()
             },
         }
@@ -111,11 +112,11 @@ class Submission:
                 raise InvalidJob(f"{properties['componentId']} is not a pipeline component.")
         else:
             inputs = properties.get("inputs") or {}
-            definitions = {name: {"type": _kind(value, "jobInputType")} for name, value in inputs.items()}
+            definitions = {name: {"type": kind_of(value, "jobInputType")} for name, value in inputs.items()}
             outputs = properties.get("outputs") or {}
             body = {
                 "inputs": definitions,
-                "outputs": {name: {"type": _kind(value, "jobOutputType", "uri_folder")} for name, value in outputs.items()},
+                "outputs": {name: {"type": kind_of(value, "jobOutputType", "uri_folder")} for name, value in outputs.items()},
             }
             spec = self._pipeline(body, properties.get("jobs") or {}, 0)
         proceed = settings.get("continue_on_step_failure", settings.get("ContinueRunOnStepFailure", False))
@@ -143,17 +144,17 @@ class Submission:
             "code": code,
             "environment": environment["id"],
             "component": None,
-            "inputs": {name: _definition(value) for name, value in inputs.items()},
-            "outputs": {name: _definition(value) for name, value in outputs.items()},
+            "inputs": {name: read_definition(value) for name, value in inputs.items()},
+            "outputs": {name: read_definition(value) for name, value in outputs.items()},
             "environment_variables": {k: str(v) for k, v in (body.get("environment_variables") or {}).items()},
-            "timeout": _seconds((body.get("limits") or {}).get("timeout")),
+            "timeout": seconds((body.get("limits") or {}).get("timeout")),
         }
 
     def _pipeline(self, body: Json, jobs: Mapping[str, Json], depth: int) -> Json:
         if not jobs:
             raise InvalidJob("A pipeline needs at least one step.")
-        inputs = {name: _definition(value) for name, value in (body.get("inputs") or {}).items()}
-        outputs = {name: _definition(value) for name, value in (body.get("outputs") or {}).items()}
+        inputs = {name: read_definition(value) for name, value in (body.get("inputs") or {}).items()}
+        outputs = {name: read_definition(value) for name, value in (body.get("outputs") or {}).items()}
         steps = {name: self._step(name, job, inputs, depth) for name, job in jobs.items()}
         for name, step in steps.items():
             for input_name, bound in step["inputs"].items():
@@ -178,7 +179,7 @@ class Submission:
             overrides = {key: str(value) for key, value in job["environment_variables"].items()}
             spec["environment_variables"] = {**spec["environment_variables"], **overrides}
         if (job.get("limits") or {}).get("timeout"):
-            spec["timeout"] = _seconds(job["limits"]["timeout"])
+            spec["timeout"] = seconds(job["limits"]["timeout"])
         bound = {key: self._bound(f"{name}.{key}", value) for key, value in (job.get("inputs") or {}).items()}
         for key, value in bound.items():
             if "parent" in value and value["parent"] not in parents:
@@ -190,7 +191,7 @@ class Submission:
                 if definition and not definition.get("optional") and definition.get("default") is None:
                     raise InvalidJob(f"{name}.inputs.{key} is required, but the pipeline's {value['parent']} is optional.")
         inputs = self._checked(spec["inputs"], bound, f"Step {name}")
-        outputs = {key: _output_options(value) for key, value in (job.get("outputs") or {}).items()}
+        outputs = {key: output_options(value) for key, value in (job.get("outputs") or {}).items()}
         unknown = sorted(set(outputs) - set(spec["outputs"]))
         if unknown:
             raise InvalidJob(f"Step {name} has no output {', '.join(unknown)}.")
@@ -202,7 +203,7 @@ class Submission:
         for name, value in given.items():
             if name not in spec["outputs"]:
                 raise InvalidJob(f"The job has no output {name}.")
-            merged[name] = {**spec["outputs"][name], **_output_options(value)}
+            merged[name] = {**spec["outputs"][name], **output_options(value)}
         return merged
 
     def _bound(self, name: str, value: Any) -> Json:
@@ -220,10 +221,10 @@ class Submission:
             if found.parent_input is not None:
                 return {"parent": found.parent_input, **mode}
             return {"step": found.step, "output": found.output, **mode}
-        kind = _kind(value, "job_input_type", _kind(value, "jobInputType"))
+        kind = kind_of(value, "job_input_type", kind_of(value, "jobInputType"))
         if kind in DATA_TYPES:
             return {**self.address(str(raw), kind), **mode}
-        return {"literal": _text(raw)}
+        return {"literal": text_of(raw)}
 
     def address(self, text: str, kind: str) -> Json:
         """Where a data input lies: `{"uri", "type"}`, and `asset` and its `scope` when it is a registered one."""
@@ -246,7 +247,7 @@ class Submission:
             value = bound.get(name)
             if value is None:
                 if definition.get("default") is not None:
-                    checked[name] = {"literal": _text(definition["default"])}
+                    checked[name] = {"literal": text_of(definition["default"])}
                 elif not definition.get("optional"):
                     raise InvalidJob(f"{whose} needs its input {name}.")
                 continue
@@ -256,95 +257,3 @@ class Submission:
                 raise InvalidJob(f"{whose}: input {name} is a {definition['type']}, not data.")
             checked[name] = value
         return checked
-
-
-def order(steps: Mapping[str, Json]) -> list[str]:
-    """Steps so that each comes after those it reads from; raises `InvalidJob` on a cycle."""
-    needs = {name: {b["step"] for b in step["inputs"].values() if "step" in b} for name, step in steps.items()}
-    ordered: list[str] = []
-    while len(ordered) < len(steps):
-        ready = [name for name in steps if name not in ordered and needs[name] <= set(ordered)]
-        if not ready:
-            raise InvalidJob(f"The steps {', '.join(sorted(set(steps) - set(ordered)))} wait for each other.")
-        ordered.extend(ready)
-    return ordered
-
-
-def check_literal(name: str, text: str, definition: Json) -> None:
-    """Refuse a literal that its input's type, choices or bounds do not allow; expressions inside are left for later."""
-    if "${{" in text:
-        return
-    kind = str(definition.get("type", "string")).lower()
-    if kind in DATA_TYPES:
-        raise InvalidJob(f"The input {name} needs data of type {kind}, not the literal {text!r}.")
-    number: float | None = None
-    try:
-        if kind == "integer":
-            number = int(text)
-        elif kind == "number":
-            number = float(text)
-    except ValueError:
-        raise InvalidJob(f"The input {name} needs {kind}, not {text!r}.") from None
-    if kind == "boolean" and text.lower() not in ("true", "false"):
-        raise InvalidJob(f"The input {name} needs true or false, not {text!r}.")
-    choices = definition.get("enum")
-    if choices and text not in [_text(choice) for choice in choices]:
-        raise InvalidJob(f"The input {name} must be one of {', '.join(map(_text, choices))}, not {text!r}.")
-    low, high = definition.get("min"), definition.get("max")
-    if number is not None and ((low is not None and number < float(low)) or (high is not None and number > float(high))):
-        raise InvalidJob(f"The input {name} must be between {low} and {high}, not {text}.")
-
-
-def _definition(value: Any) -> Json:
-    """A component's input or output: the keys this platform acts on, the type in lower case."""
-    if not isinstance(value, dict):
-        return {"type": "string", "default": value}
-    kept = {key: value[key] for key in ("default", "enum", "min", "max", "mode") if value.get(key) is not None}
-    optional = value.get("optional")
-    if optional is True or str(optional).lower() == "true":
-        kept["optional"] = True
-    return {"type": str(value.get("type") or "string").lower(), **kept}
-
-
-def _output_options(value: Any) -> Json:
-    """A step's or job's output as it was written."""
-    if isinstance(value, str):
-        value = {"value": value}
-    if not isinstance(value, dict):
-        return {}
-    raw = value.get("value", value.get("uri", value.get("path")))
-    found = expressions.binding(raw)
-    options: Json = {"mode": value["mode"]} if value.get("mode") else {}
-    if found is not None:
-        if found.parent_output is None:
-            raise InvalidJob(f"An output can only be bound to an output of the pipeline, not to {raw}.")
-        options["parent"] = found.parent_output
-    elif raw:
-        options["uri"] = str(raw)
-    kind = _kind(value, "job_output_type", _kind(value, "jobOutputType"))
-    if kind in DATA_TYPES:
-        options["type"] = kind
-    name = value.get("assetName") or value.get("name")
-    if name:
-        options["asset"] = {"name": str(name), "version": value.get("assetVersion") or value.get("version")}
-    return options
-
-
-def _kind(value: Any, key: str, default: str = "literal") -> str:
-    return str(value.get(key) or default).lower() if isinstance(value, dict) else default
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _seconds(limit: Any) -> float | None:
-    """A limit in seconds from a number or an ISO 8601 duration of hours, minutes and seconds."""
-    if limit is None or limit == "":
-        return None
-    if isinstance(limit, int | float):
-        return float(limit)
-    found = _DURATION.match(str(limit))
-    if found is None or not any(found.groupdict().values()):
-        raise InvalidJob(f"{limit!r} is not a duration such as PT10M.")
-    return 3600 * float(found["h"] or 0) + 60 * float(found["m"] or 0) + float(found["s"] or 0)

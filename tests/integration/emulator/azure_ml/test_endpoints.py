@@ -30,6 +30,18 @@ def run(raw):
     return {"flavour": os.environ["FLAVOUR"], "model": os.listdir(os.environ["AZUREML_MODEL_DIR"]), "pid": os.getpid()}
 """
 
+MORTAL = """
+import os, signal, time
+
+def init(): ...
+
+def run(raw):
+    if "die" in raw:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)  # the worker dies with its master
+    return os.getpid()
+"""
+
 
 def test_a_deployment_from_the_registry_answers_like_its_model(sdk: Sdk, endpoint: str, shared: str) -> None:
     made = sdk.deploy(endpoint, "blue", shared)
@@ -139,7 +151,7 @@ def test_a_fault_fails_an_operation_and_is_over(sdk: Sdk, endpoint: str, shared:
     from azure.core.exceptions import HttpResponseError
 
     fault = {"action": "fail_operation", "code": "OutOfQuota", "message": "Not enough quota", "count": 1}
-    sdk.platform.fault(service="azure_ml", method="PUT", path=f"{endpoint}/deployments/blue$", **fault)
+    sdk.platform.fault(method="PUT", path=f"{endpoint}/deployments/blue$", **fault)
     with pytest.raises(HttpResponseError, match="OutOfQuota"):
         sdk.deploy(endpoint, "blue", shared)
     assert sdk.prod.online_deployments.get("blue", endpoint).provisioning_state == "Failed"
@@ -165,9 +177,8 @@ def test_keys_and_invoke(sdk: Sdk, endpoint: str, shared: str, tmp_path: Path) -
 def test_a_scoring_process_that_dies_is_started_again(sdk: Sdk, endpoint: str, shared: str, code: Callable[[str], Path]) -> None:
     from azure.ai.ml.entities import CodeConfiguration, Environment
 
-    suicidal = "import os, signal\n\ndef init(): ...\n\ndef run(raw):\n    if 'die' in raw:\n        os.kill(os.getppid(), signal.SIGKILL)\n    return os.getpid()\n"
     environment = sdk.prod.environments.create_or_update(Environment(name=endpoint, version="1", image="mcr.microsoft.com/a:1"))
-    configuration = CodeConfiguration(code=str(code(suicidal)), scoring_script="score.py")
+    configuration = CodeConfiguration(code=str(code(MORTAL)), scoring_script="score.py")
     sdk.deploy(endpoint, "blue", shared, code_configuration=configuration, environment=environment)
     before = sdk.score(endpoint, deployment="blue", live=1).json()
     assert sdk.score(endpoint, deployment="blue", die=1).status_code == 424

@@ -54,9 +54,7 @@ def test_a_reference_from_the_registrys_side(sdk: Sdk, registered: Model, name: 
 def test_a_fault_fails_the_import(sdk: Sdk, registered: Model, name: str) -> None:
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-    sdk.platform.fault(
-        service="azure_ml", method="POST", path="/import$", action="fail_operation", code="CopyFailed", message="no", count=1
-    )
+    sdk.platform.fault(method="POST", path="/import$", action="fail_operation", code="CopyFailed", message="no", count=1)
     with pytest.raises(HttpResponseError, match="CopyFailed"):
         sdk.share(registered)
     with pytest.raises(ResourceNotFoundError):

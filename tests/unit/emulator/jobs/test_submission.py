@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from emulator.azure_ml.errors import AzureMlError, NotFound
-from emulator.azure_ml.jobs.submission import InvalidJob, Submission, check_literal, order
+from emulator.azure_ml.jobs.bindings import order
+from emulator.azure_ml.jobs.definitions import InvalidJob, check_literal
+from emulator.azure_ml.jobs.submission import Submission
 from tests.support.workbench import Workbench
 
 COMMAND = {"jobType": "Command", "command": "true", "environmentId": "azureml:env:1"}
