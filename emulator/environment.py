@@ -11,6 +11,12 @@ from pathlib import Path
 from emulator.certificates import Certificates
 from emulator.config import PlatformConfig
 
+_OF_ANOTHER_PLACE = (
+    "AZURE_AUTHORITY_HOST", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_PASSWORD", "AZURE_USERNAME", "AZUREML_CURRENT_CLOUD", "IDENTITY_SERVER_THUMBPRINT", "IMDS_ENDPOINT", "MSI_ENDPOINT",
+    "MSI_SECRET", "ALL_PROXY", "all_proxy")
+"""What would lead a child to someone's real Azure, or to the proxy of the network that this machine is in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
@@ -23,7 +29,7 @@ class Addresses:
 
 def platform_variables(config: PlatformConfig, addresses: Addresses, certificates: Certificates, identity_header: str) -> dict[str, str]:
     """What a process needs to reach the platform through the real SDKs."""
-    bundle = str(certificates.bundle)
+    bundle, local = str(certificates.bundle), "localhost,127.0.0.1"
     variables = {
         "ARM_CLOUD_METADATA_URL": f"{addresses.base_url}/metadata/endpoints?api-version=2019-05-01",
         "REGISTRY_DISCOVERY_ENDPOINT_URL": f"{addresses.base_url}/",
@@ -31,27 +37,37 @@ def platform_variables(config: PlatformConfig, addresses: Addresses, certificate
         "SSL_CERT_FILE": bundle,
         "IDENTITY_ENDPOINT": f"{addresses.base_url}/msi/token",
         "IDENTITY_HEADER": identity_header,
+        # DefaultAzureCredential goes straight there, and never to whoever is signed in on this machine.
+        "AZURE_TOKEN_CREDENTIALS": "ManagedIdentityCredential",
         "AZURE_TENANT_ID": config.tenant,
         "AZURE_SUBSCRIPTION_ID": config.subscription,
         "AZURE_RESOURCE_GROUP": config.resource_group,
         "AZUREML_REGISTRY": config.registries[0].name if config.registries else "",
+        # Both ways of writing them: clients that find the small one do not look at the other.
         "HTTPS_PROXY": addresses.proxy_url,
-        "NO_PROXY": "localhost,127.0.0.1",
+        "https_proxy": addresses.proxy_url,
+        "NO_PROXY": local,
+        "no_proxy": local,
         "EMULATOR_URL": addresses.base_url,
     }
+    for workspace in config.workspaces:
+        if workspace.stage:
+            variables[f"AZUREML_WORKSPACE_{workspace.stage.upper()}"] = workspace.name
     for identity in config.identities:
         if identity.client_id:
             # AZURE_CLIENT_ID=this makes azure-identity act as that identity.
             variables[f"EMULATOR_CLIENT_ID_{identity.id.upper()}"] = identity.client_id
-    for workspace in config.workspaces:
-        if workspace.stage:
-            variables[f"AZUREML_WORKSPACE_{workspace.stage.upper()}"] = workspace.name
     return variables
+
+
+def for_child(inherited: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """A child's environment: ours over what this process inherited, without what leads elsewhere."""
+    return {name: value for name, value in inherited.items() if name not in _OF_ANOTHER_PLACE} | dict(variables)
 
 
 def write(path: Path, variables: Mapping[str, str]) -> None:
     """Replace the file whole; a script may source it."""
     temporary = path.with_name(path.name + ".tmp")
+    temporary.touch(mode=0o600)
     temporary.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())))
-    temporary.chmod(0o600)
     os.replace(temporary, path)

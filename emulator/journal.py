@@ -6,43 +6,73 @@ import itertools
 import json
 import re
 from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 LIMIT = 5000
 BODY_LIMIT = 16 * 1024
-_SECRET = re.compile(r"key|token|secret|password|sas|signature|credential", re.IGNORECASE)
+_SECRET = re.compile(r"key|token|secret|password|sas|signature|credential|^(code|sig)$", re.IGNORECASE)
+HIDDEN = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A request and the status it was answered with; 0: it got no answer."""
+
+    number: int
+    time: datetime
+    service: str
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    status: int
+    body: bytes
+    size: int
+    """Bytes of the whole body; `body` is empty when it was longer than BODY_LIMIT."""
+    caller: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Read only when somebody looks: most entries never are."""
+        return {
+            "seq": self.number, "time": self.time.isoformat(), "service": self.service, "method": self.method, "path": self.path,
+            "query": {name: HIDDEN if _SECRET.search(name) else value for name, value in self.query},
+            "status": self.status, "body": self._readable(), "caller": self.caller}
+
+    def _readable(self) -> Any:
+        if not self.body:
+            return f"<{self.size} bytes>" if self.size else None
+        try:
+            return _without_secrets(json.loads(self.body))
+        except ValueError:
+            return f"<{self.size} bytes, not JSON>"
 
 
 class Journal:
+    """The last `LIMIT` requests."""
+
     def __init__(self) -> None:
-        self._entries: deque[dict[str, Any]] = deque(maxlen=LIMIT)
+        self._entries: deque[Entry] = deque(maxlen=LIMIT)
         self._numbers = itertools.count(1)
 
-    def add(self, *, method: str, path: str, query: dict[str, str], status: int, body: bytes, caller: str | None) -> None:
-        self._entries.append({
-            "seq": next(self._numbers), "time": datetime.now(UTC).isoformat(), "method": method, "path": path,
-            "query": {name: "***" if _SECRET.search(name) else value for name, value in query.items()},
-            "status": status, "body": _readable(body), "caller": caller})
+    def add(self, *, service: str, method: str, path: str, query: list[tuple[str, str]], status: int, body: bytes,
+            caller: str | None) -> None:
+        kept = body if len(body) <= BODY_LIMIT else b""
+        self._entries.append(Entry(next(self._numbers), datetime.now(UTC), service, method, path, tuple(query), status, kept, len(body),
+                                   caller))
 
-    def entries(self, path: str = "", method: str = "", since: int = 0) -> list[dict[str, Any]]:
-        """Entries after `since` whose path matches the pattern (searched, any case)."""
+    def entries(self, path: str = "", method: str = "", service: str = "", since: int = 0) -> Iterator[Entry]:
+        """Entries after number `since` whose path matches the pattern (searched, any case); raises re.error."""
         pattern = re.compile(path, re.IGNORECASE)
-        return [e for e in self._entries if e["seq"] > since and pattern.search(e["path"]) and method.upper() in ("", e["method"])]
-
-
-def _readable(body: bytes) -> Any:
-    if not body:
-        return None
-    if len(body) > BODY_LIMIT:
-        return f"<{len(body)} bytes>"
-    try:
-        return _without_secrets(json.loads(body))
-    except ValueError:
-        return f"<{len(body)} bytes, not JSON>"
+        return (entry for entry in list(self._entries)
+                if entry.number > since and pattern.search(entry.path)
+                and method.upper() in ("", entry.method) and service in ("", entry.service))
 
 
 def _without_secrets(value: Any) -> Any:
+    """Texts under a name that sounds like a secret are hidden; structures are gone through."""
     if isinstance(value, dict):
-        return {name: "***" if _SECRET.search(name) and isinstance(item, str) else _without_secrets(item) for name, item in value.items()}
+        return {name: HIDDEN if _SECRET.search(name) and isinstance(item, str) else _without_secrets(item)
+                for name, item in value.items()}
     return [_without_secrets(item) for item in value] if isinstance(value, list) else value

@@ -24,7 +24,7 @@ from emulator.context import IdentityVerifier, Unauthorized
 logger = logging.getLogger(__name__)
 
 _PATH = re.compile(
-    r"^(?:/mferp/managementfrontend)?/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
+    r"^(?:/mferp/managementfrontend)?/subscriptions/(?P<subscription>[^/]+)(?:/resourceGroups/(?P<group>[^/]+))?"
     rf"/providers/{re.escape(PROVIDER)}/(?P<kind>workspaces|registries)(?:/(?P<name>[^/]+)(?P<rest>/.*)?)?$",
     re.IGNORECASE,
 )
@@ -60,7 +60,9 @@ class Arm:
                 raise NotFound(f"{request.url.path} is not a path of {PROVIDER}.", code="InvalidResourceType")
             if not found["name"]:
                 return self._list_scopes(found["kind"], found["subscription"], found["group"])
-            scope = self._scopes.find(found["kind"], found["subscription"], found["group"], found["name"])
+            scope = self._scopes.find(
+                found["kind"], found["subscription"], found["group"] or "", found["name"]
+            )
             segments = tuple(segment for segment in (found["rest"] or "").split("/") if segment)
             action = None
             if request.method == "POST" and len(segments) % 2:
@@ -103,7 +105,7 @@ class Arm:
             case _:
                 return await handler.post(request)
 
-    def _list_scopes(self, kind: str, subscription: str, group: str) -> Response:
+    def _list_scopes(self, kind: str, subscription: str, group: str | None) -> Response:
         values = [self._scopes.resource(scope) for scope in self._scopes.of_group(kind, subscription, group)]
         return json_response({"value": values})
 

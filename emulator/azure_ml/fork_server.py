@@ -23,11 +23,17 @@ class ImageMissing(EmulatorError):
     """The inference image's venv has not been made."""
 
 
+class HostDied(EmulatorError):
+    """The process that forks scoring processes ended; all of them ended with it."""
+
+
 class ScoringProcess:
     """A forked process: the gunicorn master of one deployment."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, port: int) -> None:
         self.pid = pid
+        self.url = f"http://127.0.0.1:{port}"
+        """Accepts connections from the start; answers once the script is loaded."""
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     @property
@@ -80,8 +86,12 @@ class ForkServer:
         number = next(self._numbers)
         answer: asyncio.Future[ScoringProcess] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        self._host.stdin.write(json.dumps({"id": number, **spec}).encode() + b"\n")
-        await self._host.stdin.drain()
+        try:
+            self._host.stdin.write(json.dumps({"id": number, **spec}).encode() + b"\n")
+            await self._host.stdin.drain()
+        except ConnectionError as problem:
+            self._waiting.pop(number, None)
+            raise HostDied(f"The inference host ended; see {self._log}") from problem
         return await answer
 
     async def stop(self) -> None:
@@ -122,7 +132,7 @@ class ForkServer:
             )
         assert self._host.stdout is not None
         if not await self._host.stdout.readline():
-            raise EmulatorError(f"The inference host did not start; see {self._log}")
+            raise HostDied(f"The inference host did not start; see {self._log}")
         self._reader = asyncio.create_task(self._read(self._host), name="inference host")
 
     async def _read(self, host: asyncio.subprocess.Process) -> None:
@@ -130,7 +140,7 @@ class ForkServer:
         while line := await host.stdout.readline():
             message = json.loads(line)
             if "id" in message:
-                process = ScoringProcess(message["pid"])
+                process = ScoringProcess(message["pid"], message["port"])
                 self._processes[message["pid"]] = process
                 self._waiting.pop(message["id"]).set_result(process)
             else:
@@ -139,7 +149,7 @@ class ForkServer:
             self._end(pid, -signal.SIGKILL)
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(EmulatorError(f"The inference host ended; see {self._log}"))
+                answer.set_exception(HostDied(f"The inference host ended; see {self._log}"))
         self._waiting.clear()
 
     def _end(self, pid: int, code: int) -> None:

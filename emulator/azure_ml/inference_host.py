@@ -4,9 +4,9 @@ It imports nothing of ours. A fork server: it imports what every scoring process
 process for each deployment, which serves that deployment's script as `azmlinfsrv` does. A fork starts in a
 fraction of a second, where a fresh interpreter takes several, and shares the imported pages.
 
-It reads one JSON object a line from stdin: `{"id", "entry_script", "model_dir", "port", "cwd", "log",
-"environment"}` and writes `{"id", "pid"}` for each started and `{"pid", "exit"}` for each ended process to
-stdout. It ends, with every process it forked, when stdin closes or its parent dies.
+It reads one JSON object a line from stdin: `{"id", "entry_script", "model_dir", "cwd", "log", "environment"}`
+and writes `{"id", "pid", "port"}` for each started and `{"pid", "exit"}` for each ended process to stdout. It
+ends, with every process it forked, when stdin closes or its parent dies.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ import json
 import os
 import selectors
 import signal
+import socket
 import sys
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
+FIRST_PASSED = 3
+"""File descriptor of the first socket that systemd would pass."""
 SERVER = "azureml_inference_server_http"
 WARM = (
     "flask",
@@ -68,9 +71,14 @@ def warm() -> None:
     gc.freeze()
 
 
-def serve(spec: dict[str, Any]) -> None:
-    """Become the scoring process of one deployment: `azmlinfsrv` on a loopback port."""
+def serve(spec: dict[str, Any], listener: socket.socket) -> None:
+    """Become the scoring process of one deployment: `azmlinfsrv` on a socket that is bound already."""
     parent = os.getpid()
+    port = listener.getsockname()[1]
+    # As by systemd's socket activation, which gunicorn knows: on loopback, where azmlinfsrv would take every
+    # interface, and no other process can take the port meanwhile. The host's own files are not for a model.
+    os.dup2(listener.detach(), FIRST_PASSED)
+    os.closerange(FIRST_PASSED + 1, 1024)
 
     def bind_worker() -> None:
         # gunicorn's worker, or what the user's script forks.
@@ -79,7 +87,7 @@ def serve(spec: dict[str, Any]) -> None:
 
     os.register_at_fork(after_in_child=bind_worker)
     os.environ.clear()
-    os.environ.update(spec["environment"])
+    os.environ.update(spec["environment"], LISTEN_PID=str(parent), LISTEN_FDS="1")
     os.chdir(spec["cwd"])
     log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for target in (1, 2):
@@ -87,14 +95,13 @@ def serve(spec: dict[str, Any]) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     amlserver = importlib.import_module(f"{SERVER}.amlserver")
-    vars(amlserver)["DEFAULT_HOST"] = "127.0.0.1"
-    sys.argv = ["azmlinfsrv", "--entry_script", spec["entry_script"], "--port", str(spec["port"])]
+    sys.argv = ["azmlinfsrv", "--entry_script", spec["entry_script"], "--port", str(port)]
     if spec.get("model_dir"):
         sys.argv += ["--model_dir", spec["model_dir"]]
     amlserver.run()
 
 
-def fork(spec: dict[str, Any], wakeups: tuple[int, int]) -> int:
+def fork(spec: dict[str, Any], listener: socket.socket) -> int:
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -105,9 +112,7 @@ def fork(spec: dict[str, Any], wakeups: tuple[int, int]) -> int:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for descriptor in wakeups:
-            os.close(descriptor)
-        serve(spec)
+        serve(spec, listener)
         status = 0
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 1
@@ -157,9 +162,11 @@ def main() -> None:
                 *lines, buffer = buffer.split(b"\n")
                 for line in lines:
                     spec = json.loads(line)
-                    pid = fork(spec, (reading, writing))
+                    with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+                        pid = fork(spec, listener)
+                        port = listener.getsockname()[1]
                     children.add(pid)
-                    replies.write(json.dumps({"id": spec["id"], "pid": pid}) + "\n")
+                    replies.write(json.dumps({"id": spec["id"], "pid": pid, "port": port}) + "\n")
 
 
 def reap(children: set[int], replies: Any) -> None:

@@ -81,13 +81,14 @@ class Scopes:
                 return scope
         raise NotFound(f"{resource_id} is not in a workspace or registry of this platform.")
 
-    def of_group(self, kind: str, subscription: str, group: str) -> list[Scope]:
+    def of_group(self, kind: str, subscription: str, group: str | None) -> list[Scope]:
+        """The scopes of a kind in a resource group, or in all of a subscription."""
         return [
             scope
             for scope in self._scopes
             if scope.kind == kind.lower()
             and scope.subscription.lower() == subscription.lower()
-            and scope.resource_group.lower() == group.lower()
+            and (group is None or scope.resource_group.lower() == group.lower())
         ]
 
     def resource(self, scope: Scope) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
 import ssl
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import httpx
 
 from emulator.azure_ml.errors import OperationFailed
 from emulator.azure_ml.fork_server import ForkServer, ScoringProcess, base_environment
+from emulator.context import EmulatorError
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +46,6 @@ class ScorerSpec:
         return asdict(self)
 
 
-class Scorer:
-    """A deployment's running process and the port it answers on."""
-
-    def __init__(self, spec: ScorerSpec, process: ScoringProcess, port: int) -> None:
-        self.spec = spec
-        self.process = process
-        self.url = f"http://127.0.0.1:{port}"
-
-
 class Scorers:
     """Keyed by deployment id, in lower case."""
 
@@ -62,7 +53,7 @@ class Scorers:
         self._python = image / ".venv" / "bin" / "python"
         self.mlflow_script = image / "mlflow_score.py"
         self._host = ForkServer(self._python, log)
-        self._routed: dict[str, Scorer] = {}
+        self._routed: dict[str, ScoringProcess] = {}
         self._ready: dict[str, asyncio.Event] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
@@ -89,9 +80,9 @@ class Scorers:
         old = self._routed.get(key)
         self._keep(deployment_id, spec, scorer)
         if old is not None:
-            await old.process.end()
+            await old.end()
 
-    async def get(self, deployment_id: str, patience: float = 60.0) -> Scorer | None:
+    async def get(self, deployment_id: str, patience: float = 60.0) -> ScoringProcess | None:
         """The process that serves a deployment, waited for while it starts again; None when there is none."""
         key = deployment_id.lower()
         event = self._ready.get(key)
@@ -109,7 +100,7 @@ class Scorers:
         self._ready.pop(key, None)
         scorer = self._routed.pop(key, None)
         if scorer is not None:
-            await scorer.process.end(grace=0.5)  # nobody waits for answers of what is deleted
+            await scorer.end(grace=0.5)  # nobody waits for answers of what is deleted
 
     async def stop(self) -> None:
         for keeper in self._keepers.values():
@@ -119,7 +110,7 @@ class Scorers:
         await self._host.stop()
         await self.client.aclose()
 
-    def _keep(self, deployment_id: str, spec: ScorerSpec, scorer: Scorer | None) -> None:
+    def _keep(self, deployment_id: str, spec: ScorerSpec, scorer: ScoringProcess | None) -> None:
         key = deployment_id.lower()
         before = self._keepers.pop(key, None)
         if before is not None:
@@ -134,76 +125,70 @@ class Scorers:
             self._run(key, spec, scorer), name=f"scorer {key.rpartition('/')[2]}"
         )
 
-    async def _run(self, key: str, spec: ScorerSpec, scorer: Scorer | None) -> None:
+    async def _run(self, key: str, spec: ScorerSpec, scorer: ScoringProcess | None) -> None:
         """Keep one process running, as a cluster does: the next try later each time it fails to start."""
         delay = 0.5
         while True:
             if scorer is None:
                 try:
                     scorer = await self._start(spec)
-                except OperationFailed as failure:
-                    logger.warning("%s does not start: %s", key, failure.message)
+                except EmulatorError as failure:
+                    logger.warning("%s does not start: %s", key, failure)
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, 30.0)
                     continue
                 delay = 0.5
                 self._routed[key] = scorer
                 self._ready[key].set()
-            code = await asyncio.shield(scorer.process.exited)
+            code = await asyncio.shield(scorer.exited)
             logger.warning("the scoring process of %s ended with %s; starting it again", key, code)
             self._routed.pop(key, None)
             self._ready[key].clear()
             scorer = None
 
-    async def _start(self, spec: ScorerSpec) -> Scorer:
+    async def _start(self, spec: ScorerSpec) -> ScoringProcess:
         async with self._starting:
-            port = _free_port()
-            process = await self._host.start(
-                {
-                    "entry_script": spec.entry_script,
-                    "model_dir": spec.model_dir,
-                    "port": port,
-                    "cwd": spec.cwd,
-                    "log": spec.log,
-                    "environment": {
-                        **base_environment(self._python),
-                        "HOME": spec.home,
-                        "AML_APP_ROOT": spec.cwd,
-                        # Its control socket would lie in a folder that all deployments share.
-                        "GUNICORN_CMD_ARGS": "--no-control-socket",
-                        **spec.environment,
-                    },
-                }
-            )
-            scorer = Scorer(spec, process, port)
+            variables = {
+                **base_environment(self._python),
+                "HOME": spec.home,
+                "AML_APP_ROOT": spec.cwd,
+                # Its control socket would lie in a folder that all deployments share.
+                "GUNICORN_CMD_ARGS": "--no-control-socket",
+                **spec.environment,
+            }
+            wanted = {
+                "entry_script": spec.entry_script,
+                "model_dir": spec.model_dir,
+                "cwd": spec.cwd,
+                "log": spec.log,
+            }
+            scorer = await self._host.start({**wanted, "environment": variables})
             try:
-                await asyncio.wait_for(self._healthy(scorer), START_SECONDS)
+                async with asyncio.timeout(START_SECONDS):
+                    await self._healthy(scorer)
             except TimeoutError:
-                await process.end(grace=0)
+                await scorer.end(grace=0)
                 raise OperationFailed(
                     "Readiness probe failed: the container did not answer in time.", code="ResourceNotReady"
                 ) from None
             except BaseException:
-                await process.end(grace=0)
+                await scorer.end(grace=0)
                 raise
             return scorer
 
-    async def _healthy(self, scorer: Scorer) -> None:
-        while scorer.process.alive:
-            with contextlib.suppress(httpx.TransportError):
-                answer = await self.client.get(scorer.url + "/")
-                if answer.status_code == 200:
+    async def _healthy(self, scorer: ScoringProcess) -> None:
+        """Return once the process answers its health probe: the connection waits until it can."""
+        while scorer.alive:
+            probe = asyncio.ensure_future(self.client.get(scorer.url + "/", timeout=START_SECONDS))
+            try:
+                await asyncio.wait([probe, scorer.exited], return_when=asyncio.FIRST_COMPLETED)
+                if probe.done() and probe.exception() is None and probe.result().status_code == 200:
                     return
+            finally:
+                probe.cancel()
             await asyncio.sleep(0.05)
         raise OperationFailed(
             "User container has crashed or terminated: see the deployment's logs"
             " (az ml online-deployment get-logs).",
             code="ResourceNotReady",
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

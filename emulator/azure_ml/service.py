@@ -39,7 +39,9 @@ class AzureMl:
     random choices of traffic; `image` is the folder of the inference image.
     """
 
-    def __init__(self, context: Context, *, event_shape: str = "sample", seed: int = 0, image: Path = IMAGE) -> None:
+    def __init__(
+        self, context: Context, *, event_shape: str = "sample", seed: int = 0, image: Path = IMAGE
+    ) -> None:
         self.context = context
         self.scopes = Scopes.of(context.config, context.base_url)
         self.store = ResourceStore(context.state / "azureml.sqlite")

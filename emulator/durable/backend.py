@@ -330,6 +330,9 @@ def _durable(name: str) -> Callable[..., Any]:
             if after is not None and after is not before:
                 self._another_generation(after)  # started anew under an id that was there
             self._flush()
+            # What could not be dispatched while this was in flight may be dispatched now. The test backend finds that out
+            # by polling; without this, an event that arrived during a turn would wait for the next unrelated one.
+            self._work_available.set()
             return answer
 
     method.__name__ = name

@@ -1,13 +1,13 @@
 """The identity service: what a managed identity asks for, and how people and scripts sign in.
 
-Two issuers, as in Azure: v2.0 tokens for applications (`{authority}`), and v1 tokens of managed identities
-(`https://sts.windows.net/{tenant}/`), which is also the issuer that Azurite wants to see.
+Two kinds of tokens, as in Azure: v2.0 tokens for applications (issuer `{authority}`), and v1 tokens for
+Azure's own services (issuer `https://sts.windows.net/{tenant}/`, which is also what Azurite wants to see).
 """
 
 from __future__ import annotations
 
-import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,34 +18,38 @@ from starlette.routing import BaseRoute, Route
 
 from emulator.config import IdentityConfig, PlatformConfig
 from emulator.context import Caller, Unauthorized
+from emulator.identity.secrets import Secrets
 from emulator.identity.tokens import LIFETIME, TokenSigner
 
-APPLICATION = "api://pilotage"
+APPLICATION_SCHEME = "api://"
+"""Audiences that begin so are applications of the tenant, such as `api://pilotage`; the others are Azure's services."""
+DEFAULT_AUDIENCE = "api://pilotage"
 
 
 class Identity:
-    """Implements `IdentityVerifier` and the `Service` protocol."""
+    """Implements `IdentityVerifier` and the `Service` protocol. A person's password is their username."""
 
     def __init__(self, config: PlatformConfig, folder: Path, base_url: str) -> None:
         self._config, self._base_url = config, base_url
         self._signer = TokenSigner(folder)
-        header = folder / "msi-header"
-        if not header.exists():
-            header.write_text(secrets.token_hex(16))
-        self.header = header.read_text()
-        """What `IDENTITY_HEADER` has to be."""
+        self.secrets = Secrets(folder / "secrets.json", (i.id for i in config.identities if i.client_id))
 
     @property
     def authority(self) -> str:
         return f"{self._base_url}/{self._config.tenant}/v2.0"
 
+    @property
+    def _issuer_v1(self) -> str:
+        return f"https://sts.windows.net/{self._config.tenant}/"
+
     def routes(self) -> list[BaseRoute]:
-        tenant = "/{tenant}"
+        tenant = f"/{self._config.tenant}"
         return [
             Route("/msi/token", self._managed_identity),
-            Route(tenant + "/v2.0/.well-known/openid-configuration", self._discovery),
-            Route(tenant + "/discovery/v2.0/keys", self._keys),
-            Route(tenant + "/oauth2/v2.0/token", self._token, methods=["POST"]),
+            Route(f"{tenant}/v2.0/.well-known/openid-configuration", self._discovery),
+            Route(f"{tenant}/.well-known/openid-configuration", self._discovery_v1),
+            Route(f"{tenant}/discovery/v2.0/keys", self._keys),
+            Route(f"{tenant}/oauth2/v2.0/token", self._token, methods=["POST"]),
             Route("/_emulator/identity/rotate", self._rotate, methods=["POST"]),
         ]
 
@@ -55,75 +59,122 @@ class Identity:
     async def stop(self) -> None:
         """Nothing to end."""
 
+    # --- tokens -------------------------------------------------------------------------------------
+
     def caller(self, authorization: str | None) -> Caller:
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Unauthorized("the request carries no bearer token")
-        claims = self._signer.claims(token)
+        """Raises Unauthorized; a token for an application of the tenant does not open Azure's services."""
+        claims = self._claims(authorization)
+        if str(claims["aud"]).startswith(APPLICATION_SCHEME):
+            raise Unauthorized(f"the token is for {claims['aud']}, not for an Azure service")
         return Caller(object_id=claims["oid"], name=claims.get("name", ""), client_id=claims.get("appid") or claims.get("azp"),
                       roles=tuple(claims.get("roles", ())))
 
-    def user_token(self, identity: IdentityConfig, audience: str = APPLICATION, lifetime: int = LIFETIME) -> str:
+    def name_of(self, authorization: str | None) -> str | None:
+        """Who a valid token of any audience belongs to, for the journal."""
+        try:
+            return str(self._claims(authorization).get("name"))
+        except Unauthorized:
+            return None
+
+    def _claims(self, authorization: str | None) -> dict[str, Any]:
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthorized("the request carries no bearer token")
+        return self._signer.claims(token)
+
+    def user_token(self, identity: IdentityConfig, audience: str = DEFAULT_AUDIENCE, lifetime: int = LIFETIME) -> str:
         """A v2.0 token for a seeded identity."""
-        claims: dict[str, Any] = {
-            "iss": self.authority, "aud": audience, "tid": self._config.tenant, "ver": "2.0", "oid": identity.object_id,
-            "sub": identity.object_id, "name": identity.name, "roles": list(identity.roles), "groups": list(identity.groups)}
+        claims = self._common(identity) | {"iss": self.authority, "aud": audience, "ver": "2.0"}
         if identity.username:
             claims["preferred_username"] = f"{identity.username}@local.test"
         if identity.client_id:
             claims["azp"] = identity.client_id
         return self._signer.sign(claims, lifetime)
 
+    def _principal_token(self, identity: IdentityConfig, audience: str) -> str:
+        """What an application gets for itself: in the version that the audience takes."""
+        claims = self._common(identity) | {"aud": audience, "idtyp": "app"}
+        if audience.startswith(APPLICATION_SCHEME):
+            return self._signer.sign(claims | {"iss": self.authority, "ver": "2.0", "azp": identity.client_id})
+        return self._signer.sign(claims | {"iss": self._issuer_v1, "ver": "1.0", "appid": identity.client_id})
+
+    def _common(self, identity: IdentityConfig) -> dict[str, Any]:
+        return {"tid": self._config.tenant, "oid": identity.object_id, "sub": identity.object_id, "name": identity.name,
+                "roles": list(identity.roles), "groups": list(identity.groups)}
+
+    # --- HTTP ---------------------------------------------------------------------------------------
+
     async def _managed_identity(self, request: Request) -> Response:
         """As App Service answers azure-identity's ManagedIdentityCredential."""
-        if not secrets.compare_digest(request.headers.get("x-identity-header", ""), self.header):
+        if not self.secrets.is_header(request.headers.get("x-identity-header", "")):
             return JSONResponse({"statusCode": 401, "message": "X-IDENTITY-HEADER does not match IDENTITY_HEADER"}, 401)
-        client_id = request.query_params.get("client_id")
-        if client_id is None:
-            identity: IdentityConfig | None = self._config.identity(self._config.app_identity)
+        query = request.query_params
+        if client_id := query.get("client_id"):
+            identity = self._find(lambda i: i.client_id == client_id)
+        elif object_id := query.get("principal_id") or query.get("object_id"):
+            identity = self._find(lambda i: i.object_id == object_id and i.client_id is not None)
         else:
-            identity = next((i for i in self._config.identities if i.client_id == client_id), None)
-        resource = request.query_params.get("resource", "").removesuffix("/.default").rstrip("/")
-        if identity is None or not resource:
-            problem = f"no managed identity has client id {client_id!r}, or resource is missing"
+            identity = self._config.identity(self._config.app_identity)
+        audience = _audience(query.get("resource", ""))
+        if identity is None or not audience:
+            problem = "no managed identity of the platform has that id" if audience else "resource is missing"
             return JSONResponse({"statusCode": 400, "message": problem}, 400)
-        token = self._signer.sign({
-            "iss": f"https://sts.windows.net/{self._config.tenant}/", "aud": resource, "tid": self._config.tenant, "ver": "1.0",
-            "oid": identity.object_id, "sub": identity.object_id, "name": identity.name, "appid": identity.client_id,
-            "idtyp": "app", "roles": list(identity.roles)})
-        return JSONResponse({"access_token": token, "expires_on": str(int(time.time()) + LIFETIME), "resource": resource,
-                             "token_type": "Bearer", "client_id": identity.client_id})
+        return JSONResponse({
+            "access_token": self._principal_token(identity, audience), "expires_on": str(int(time.time()) + LIFETIME),
+            "resource": audience, "token_type": "Bearer", "client_id": identity.client_id})
 
     async def _discovery(self, request: Request) -> Response:
-        if request.path_params["tenant"] != self._config.tenant:
-            return JSONResponse({"error": "invalid_tenant"}, 400)
+        return self._metadata(self.authority)
+
+    async def _discovery_v1(self, request: Request) -> Response:
+        """For those who verify a managed identity's token to an Azure service."""
+        return self._metadata(self._issuer_v1)
+
+    def _metadata(self, issuer: str) -> Response:
         root = f"{self._base_url}/{self._config.tenant}"
         return JSONResponse({
-            "issuer": self.authority, "jwks_uri": f"{root}/discovery/v2.0/keys", "token_endpoint": f"{root}/oauth2/v2.0/token",
+            "issuer": issuer, "jwks_uri": f"{root}/discovery/v2.0/keys", "token_endpoint": f"{root}/oauth2/v2.0/token",
             "id_token_signing_alg_values_supported": ["RS256"], "response_types_supported": ["token"],
-            "subject_types_supported": ["pairwise"]})
+            "subject_types_supported": ["pairwise"], "grant_types_supported": ["client_credentials", "password"],
+            "token_endpoint_auth_methods_supported": ["client_secret_post"]})
 
     async def _keys(self, request: Request) -> Response:
         return JSONResponse(self._signer.key_set())
 
     async def _token(self, request: Request) -> Response:
-        """client_credentials and password grants for the seeded identities (a local password is the user's name)."""
+        """client_credentials and password grants for the seeded identities."""
         form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
-        audience = form.get("scope", f"{APPLICATION}/.default").split()[0].removesuffix("/.default")
+        audience = _audience(form.get("scope", DEFAULT_AUDIENCE).split()[0])
         grant = form.get("grant_type")
-        found: IdentityConfig | None = None
         if grant == "password":
-            found = next((i for i in self._config.identities if i.username and i.username == form.get("username")), None)
-            ok = found is not None and secrets.compare_digest(form.get("password", ""), found.username or "")
+            username = form.get("username", "")
+            person = self._find(lambda i: i.username is not None and i.username == username)
+            if person is None or form.get("password") != person.username:
+                return _refusal(400, "invalid_grant", "AADSTS50126: invalid username or password")
+            token = self.user_token(person, audience)
         elif grant == "client_credentials":
-            found = next((i for i in self._config.identities if i.client_id and i.client_id == form.get("client_id")), None)
-            ok = found is not None and secrets.compare_digest(form.get("client_secret", ""), self.header)
+            client_id = form.get("client_id", "")
+            principal = self._find(lambda i: i.client_id is not None and i.client_id == client_id)
+            if principal is None or not self.secrets.opens(principal.id, form.get("client_secret", "")):
+                return _refusal(401, "invalid_client", "AADSTS7000215: unknown client or invalid client secret")
+            token = self._principal_token(principal, audience)
         else:
-            return JSONResponse({"error": "unsupported_grant_type", "error_description": "use password or client_credentials"}, 400)
-        if not ok or found is None:
-            return JSONResponse({"error": "invalid_grant", "error_description": "unknown identity or wrong secret"}, 400)
-        return JSONResponse({"token_type": "Bearer", "expires_in": LIFETIME, "access_token": self.user_token(found, audience)})
+            return _refusal(400, "unsupported_grant_type", "AADSTS70003: use password or client_credentials")
+        return JSONResponse({"token_type": "Bearer", "expires_in": LIFETIME, "access_token": token})
 
     async def _rotate(self, request: Request) -> Response:
+        """Sign with a new key from now on, as Entra does now and then."""
         self._signer.rotate()
         return JSONResponse({"keys": len(self._signer.key_set()["keys"])})
+
+    def _find(self, wanted: Callable[[IdentityConfig], bool]) -> IdentityConfig | None:
+        return next((identity for identity in self._config.identities if wanted(identity)), None)
+
+
+def _audience(resource: str) -> str:
+    """A resource or scope as it stands in `aud`: without `/.default` and a trailing slash."""
+    return resource.removesuffix("/.default").rstrip("/")
+
+
+def _refusal(status: int, error: str, description: str) -> Response:
+    return JSONResponse({"error": error, "error_description": description}, status)

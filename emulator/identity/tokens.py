@@ -1,4 +1,4 @@
-"""Signing and verifying tokens: RS256 with a key that is kept with the state."""
+"""Signing and verifying tokens: RS256 with keys that are kept with the state."""
 
 from __future__ import annotations
 
@@ -17,37 +17,40 @@ from emulator.context import Unauthorized
 
 LIFETIME = 24 * 3600
 """Seconds; real time, as for every token."""
+_SKEW = 60
+"""Seconds that a token is valid before it was issued: clocks differ."""
 
 
 class TokenSigner:
-    """One signing key a platform; `rotate` adds a new one, and the old ones stay in the key set."""
+    """Signs with the newest key; `rotate` adds one, and the earlier ones stay in the key set."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._keys: dict[str, rsa.RSAPrivateKey] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        if not any(folder.glob("*.key")):
+        for path in sorted(folder.glob("*.pem")):
+            self._add(path)
+        if not self._keys:
             self.rotate()
-        self._load()
 
     def rotate(self) -> None:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path = self._folder / f"{time.time_ns()}.key"
+        path = self._folder / f"{time.time_ns()}.pem"
         path.touch(mode=0o600)
-        path.write_bytes(pem)
-        self._load()
+        path.write_bytes(key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        self._add(path)
 
-    def _load(self) -> None:
-        self._keys: dict[str, rsa.RSAPrivateKey] = {}
-        for path in sorted(self._folder.glob("*.key")):
-            key = serialization.load_pem_private_key(path.read_bytes(), None)
-            assert isinstance(key, rsa.RSAPrivateKey)
-            self._keys[hashlib.sha256(path.name.encode()).hexdigest()[:16]] = key
-        self._current = list(self._keys)[-1]
+    def _add(self, path: Path) -> None:
+        key = serialization.load_pem_private_key(path.read_bytes(), None)
+        assert isinstance(key, rsa.RSAPrivateKey)
+        self._current = hashlib.sha256(path.name.encode()).hexdigest()[:16]
+        self._keys[self._current] = key
 
     def sign(self, claims: dict[str, Any], lifetime: int = LIFETIME) -> str:
+        """A token with these claims that expires in `lifetime` seconds."""
         now = int(time.time())
-        payload = {"iat": now, "nbf": now - 60, "exp": now + lifetime, "uti": uuid.uuid4().hex, **claims}
+        payload = {"iat": now, "nbf": now - _SKEW, "exp": now + lifetime, "uti": uuid.uuid4().hex, **claims}
         return jwt.encode(payload, self._keys[self._current], algorithm="RS256", headers={"kid": self._current})
 
     def key_set(self) -> dict[str, Any]:
@@ -63,7 +66,9 @@ class TokenSigner:
         try:
             key = self._keys[jwt.get_unverified_header(token).get("kid", "")]
             return jwt.decode(token, key.public_key(), algorithms=["RS256"], options={"verify_aud": False})
-        except (jwt.PyJWTError, KeyError) as error:
+        except KeyError:
+            raise Unauthorized("the bearer token is not signed by the platform's identity service") from None
+        except jwt.PyJWTError as error:
             raise Unauthorized(f"the bearer token is not valid: {error}") from error
 
 

@@ -24,14 +24,14 @@ pytestmark = pytest.mark.xdist_group("sdk")
 W = "mlw-dev"
 NUMBERS = "numbers"
 TOTAL = """
-import os, pathlib, sys
+import pathlib, signal, sys
 rows, factor, wait, out = sys.argv[1:5]
 case = sys.argv[5] if len(sys.argv) > 5 else ""
 total = sum(int(line) for line in pathlib.Path(rows).read_text().split())
 if factor == "0":
     sys.exit("a factor of zero makes no sense")
-while wait == "true":
-    pass
+if wait == "true":
+    signal.pause()
 pathlib.Path(out).write_text(f"{total * int(factor)} {case}")
 """
 

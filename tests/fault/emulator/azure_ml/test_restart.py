@@ -13,7 +13,18 @@ from tests.support.azure_ml_sdk import Sdk
 from tests.support.platform import LivePlatform, wait_for
 
 NAME = "phoenix"
-SLOW_START = light_model.Line(2.0, 1.0, "x")
+LINE = light_model.Line(2.0, 1.0, "x")
+WAITS = """
+import os, time
+
+def init():
+    print("waiting")
+    while not os.path.exists(os.environ["GATE"]):
+        time.sleep(0.05)
+
+def run(raw):
+    return "there"
+"""
 
 
 @pytest.fixture
@@ -28,7 +39,7 @@ def sdk(state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sdk]:
 
 @pytest.fixture
 def shared(sdk: Sdk, tmp_path: Path) -> str:
-    model = light_model.write(tmp_path / "model", SLOW_START, {"x": "double"})
+    model = light_model.write(tmp_path / "model", LINE, {"x": "double"})
     return sdk.share(sdk.register(NAME, "1", model))
 
 
@@ -55,16 +66,37 @@ def test_what_served_serves_again(sdk: Sdk, shared: str) -> None:
     assert [item.version for item in sdk.dev.models.list(NAME)] == ["1"]
 
 
-def test_a_deployment_that_was_coming_up_comes_up(sdk: Sdk, shared: str) -> None:
-    from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint
+def test_a_deployment_that_was_coming_up_comes_up(sdk: Sdk, shared: str, tmp_path: Path) -> None:
+    from azure.ai.ml.entities import (
+        CodeConfiguration,
+        Environment,
+        ManagedOnlineDeployment,
+        ManagedOnlineEndpoint,
+    )
 
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "score.py").write_text(WAITS)
+    gate = tmp_path / "open"
     sdk.prod.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=NAME, auth_mode="key")).result()
     deployment = ManagedOnlineDeployment(
-        name="blue", endpoint_name=NAME, model=shared, instance_type="Standard_DS3_v2", instance_count=1
+        name="blue",
+        endpoint_name=NAME,
+        model=shared,
+        code_configuration=CodeConfiguration(code=str(tmp_path / "code"), scoring_script="score.py"),
+        environment=sdk.prod.environments.create_or_update(Environment(name=NAME, version="1", image="mcr.microsoft.com/a:1")),
+        environment_variables={"GATE": str(gate)},
+        instance_type="Standard_DS3_v2",
+        instance_count=1,
     )
     sdk.prod.online_deployments.begin_create_or_update(deployment)  # begun, not waited for
-    assert sdk.prod.online_deployments.get("blue", NAME).provisioning_state == "Creating"
+
+    def started() -> bool | None:
+        return True if "waiting" in sdk.prod.online_deployments.get_logs("blue", NAME, 100) else None
+
+    wait_for("the process", started)
     killed(sdk)
+    assert sdk.prod.online_deployments.get("blue", NAME).provisioning_state == "Creating"
+    gate.touch()
 
     def succeeded() -> bool | None:
         state = sdk.prod.online_deployments.get("blue", NAME).provisioning_state
@@ -72,21 +104,18 @@ def test_a_deployment_that_was_coming_up_comes_up(sdk: Sdk, shared: str) -> None
         return True if state == "Succeeded" else None
 
     wait_for("the deployment", succeeded)
-    assert sdk.score(NAME, deployment="blue").json() == [41.0]
+    assert sdk.score(NAME, deployment="blue").json() == "there"
 
 
 def test_an_import_and_a_deletion_are_finished(sdk: Sdk, tmp_path: Path) -> None:
     from azure.ai.ml.entities import ManagedOnlineEndpoint
     from azure.core.exceptions import ResourceNotFoundError
 
-    model = sdk.register(NAME, "1", light_model.write(tmp_path / "model", SLOW_START, {"x": "double"}))
+    model = sdk.register(NAME, "1", light_model.write(tmp_path / "model", LINE, {"x": "double"}))
     sdk.prod.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=NAME, auth_mode="key")).result()
-    # The effect is begun and the answer held: the client never learns of it.
-    faults = [
-        sdk.platform.fault(method="POST", path="/import$", when="after", action="drop"),
-        sdk.platform.fault(method="DELETE", path=f"/onlineEndpoints/{NAME}$", when="after", action="drop"),
-    ]
-    assert faults
+    # The work is begun and the answer lost: the client never learns of it.
+    sdk.platform.fault(method="POST", path="/import$", when="after", action="drop")
+    sdk.platform.fault(method="DELETE", path=f"/onlineEndpoints/{NAME}$", when="after", action="drop")
     for lost in (lambda: sdk.share(model), lambda: sdk.prod.online_endpoints.begin_delete(NAME).result()):
         with pytest.raises(Exception):  # noqa: B017 - whatever the SDK makes of a connection that breaks off
             lost()

@@ -25,7 +25,7 @@ async def main(home):
     await scorers.replace("/e/d", spec)
     scorer = await scorers.get("/e/d")
     worker = (await scorers.client.post(scorer.url + "/score", content=b"{}")).json()
-    print(scorers._host._host.pid, scorer.process.pid, worker, flush=True)
+    print(scorers._host._host.pid, scorer.pid, worker, flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main(Path(sys.argv[1])))
