@@ -148,6 +148,8 @@ class PlatformConfig(_Strict):
     identities: tuple[IdentityConfig, ...]
     app_identity: str
     job_identity: str
+    script_identity: str = ""
+    """Whose token PILOTAGE_TOKEN in DIR/env is; none when empty."""
     topics: tuple[TopicConfig, ...] = ()
     subscriptions: tuple[SubscriptionConfig, ...] = ()
     dead_letter_container: str = "event-grid-dead-letters"

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+import httpx
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,10 +23,16 @@ MAILBOX_LIMIT = 1000
 
 
 class Control:
-    """Tests and demos hold the platform's strings here."""
+    """Tests and demos hold the platform's strings here.
 
-    def __init__(self, clock: VirtualClock, faults: Faults, journal: Journal, clock_moved: Callable[[float], Awaitable[None]]) -> None:
-        self._clock, self._faults, self._journal, self._clock_moved = clock, faults, journal, clock_moved
+    `clock_moved` tells other processes of the new offset in seconds; `cut_storage` breaks the open connections
+    to the storage hosts that match a pattern.
+    """
+
+    def __init__(self, clock: VirtualClock, faults: Faults, journal: Journal, clock_moved: Callable[[float], Awaitable[None]],
+                 cut_storage: Callable[[str], int]) -> None:
+        self._clock, self._faults, self._journal = clock, faults, journal
+        self._clock_moved, self._cut_storage = clock_moved, cut_storage
         self._mailbox: list[dict[str, Any]] = []
         self._numbers = itertools.count(1)
 
@@ -47,35 +54,50 @@ class Control:
     async def _health(self, request: Request) -> Response:
         return JSONResponse({"status": "ok", "now": self._clock.now().isoformat()})
 
+    # --- time ---------------------------------------------------------------------------------------
+
     async def _get_clock(self, request: Request) -> Response:
         return JSONResponse({"now": self._clock.now().isoformat(), "offset_seconds": self._clock.offset_seconds})
 
     async def _advance(self, request: Request) -> Response:
         """{"advance_seconds": n} or {"advance": "PT1H"}: move everything that waits, together."""
-        body = await request.json()
         try:
+            body = await request.json()
             seconds = float(body["advance_seconds"]) if "advance_seconds" in body else _seconds(body["advance"])
             now = self._clock.advance(seconds)
         except (KeyError, ValueError, TypeError) as error:
-            return JSONResponse({"error": f"give advance_seconds (a number) or advance (such as PT1H): {error}"}, 400)
-        await self._clock_moved(self._clock.offset_seconds)
+            return _bad(f"give advance_seconds (a number) or advance (such as PT1H): {error}")
+        try:
+            await self._clock_moved(self._clock.offset_seconds)
+        except httpx.HTTPError as error:
+            return JSONResponse({"error": f"the platform's time has moved, the Functions host's has not: {error!r}"}, 502)
         return JSONResponse({"now": now.isoformat(), "offset_seconds": self._clock.offset_seconds})
+
+    # --- the journal --------------------------------------------------------------------------------
 
     async def _get_journal(self, request: Request) -> Response:
         query = request.query_params
-        items = self._journal.entries(query.get("path", ""), query.get("method", ""), int(query.get("since", "0")))
-        return JSONResponse({"items": items})
+        try:
+            items = self._journal.entries(query.get("path", ""), query.get("method", ""), query.get("service", ""),
+                                          int(query.get("since", "0")))
+        except (re.error, ValueError) as error:
+            return _bad(f"path is a regular expression, since a number: {error}")
+        return JSONResponse({"items": [entry.as_dict() for entry in items]})
+
+    # --- faults -------------------------------------------------------------------------------------
 
     async def _get_faults(self, request: Request) -> Response:
         return JSONResponse({"items": self._faults.list()})
 
     async def _add_fault(self, request: Request) -> Response:
         try:
-            rule = FaultRule.model_validate(await request.json())
-            re.compile(rule.path)
-        except (ValidationError, re.error) as error:
-            return JSONResponse({"error": str(error)}, 400)
-        return JSONResponse({"id": self._faults.add(rule)}, 201)
+            rule = FaultRule.model_validate_json(await request.body())
+        except ValidationError as error:
+            return _bad(str(error))
+        number = self._faults.add(rule)
+        if rule.service == "storage":
+            self._cut_storage(rule.path)
+        return JSONResponse({"id": number}, 201)
 
     async def _clear_faults(self, request: Request) -> Response:
         self._faults.clear()
@@ -84,8 +106,11 @@ class Control:
     async def _remove_fault(self, request: Request) -> Response:
         return Response(status_code=204 if self._faults.remove(request.path_params["number"]) else 404)
 
+    # --- the mailbox --------------------------------------------------------------------------------
+
     async def _get_mailbox(self, request: Request) -> Response:
-        return JSONResponse({"items": self._mailbox})
+        channel = request.query_params.get("channel")
+        return JSONResponse({"items": [item for item in self._mailbox if channel in (None, item["channel"])]})
 
     async def _clear_mailbox(self, request: Request) -> Response:
         self._mailbox.clear()
@@ -93,15 +118,23 @@ class Control:
 
     async def _post(self, request: Request) -> Response:
         """What a webhook notification posts to."""
+        try:
+            body = await request.json()
+        except ValueError as error:
+            return _bad(f"a notification is JSON: {error}")
         self._mailbox.append({"number": next(self._numbers), "channel": request.path_params["channel"],
-                              "received": self._clock.now().isoformat(), "body": await request.json()})
+                              "received": self._clock.now().isoformat(), "body": body})
         del self._mailbox[:-MAILBOX_LIMIT]
         return Response(status_code=202)
 
 
+def _bad(message: str) -> Response:
+    return JSONResponse({"error": message}, 400)
+
+
 def _seconds(text: str) -> float:
     match = _DURATION.match(text)
-    if match is None or text in ("P", "PT"):
+    if match is None or not any(match.groups()):
         raise ValueError(f"{text!r} is not an ISO 8601 duration")
     days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()

@@ -181,7 +181,8 @@ class Scorers:
         while scorer.alive:
             probe = asyncio.ensure_future(self.client.get(scorer.url + "/", timeout=START_SECONDS))
             try:
-                await asyncio.wait([probe, scorer.exited], return_when=asyncio.FIRST_COMPLETED)
+                either: list[asyncio.Future[Any]] = [probe, scorer.exited]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 if probe.done() and probe.exception() is None and probe.result().status_code == 200:
                     return
             finally:

@@ -105,7 +105,16 @@ class SqliteBackend(memory.InMemoryOrchestrationBackend):
             # An activity that ends after its instance was terminated must not bring it back to life.
             instance.pending_events.clear()
             return
+        if instance_id in self._orchestration_in_flight:
+            # The test backend would queue it, find it in flight, and poll. `_after_turn` queues it when its turn is over.
+            return
         super()._enqueue_orchestration(instance_id)
+
+    def _after_turn(self, instance_id: str) -> None:
+        """Queue an instance again for what arrived during its turn."""
+        instance = self._instances.get(instance_id)
+        if instance is not None and instance.pending_events and instance.status != pb.ORCHESTRATION_STATUS_SUSPENDED:
+            self._enqueue_orchestration(instance_id)
 
     def _enqueue_entity(self, entity_id: str) -> None:
         self._dirty_entities.add(entity_id)
@@ -329,10 +338,9 @@ def _durable(name: str) -> Callable[..., Any]:
             after = self._instances.get(instance_id) if instance_id else None
             if after is not None and after is not before:
                 self._another_generation(after)  # started anew under an id that was there
+            if name == "CompleteOrchestratorTask":
+                self._after_turn(instance_id)
             self._flush()
-            # What could not be dispatched while this was in flight may be dispatched now. The test backend finds that out
-            # by polling; without this, an event that arrived during a turn would wait for the next unrelated one.
-            self._work_available.set()
             return answer
 
     method.__name__ = name

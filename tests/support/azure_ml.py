@@ -17,7 +17,9 @@ from emulator.config import PlatformConfig, RegistryConfig, WorkspaceConfig
 from emulator.context import Caller, Context, Unauthorized
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000001"
-WORKSPACE = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces"
+WORKSPACE = (
+    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers/Microsoft.MachineLearningServices/workspaces"
+)
 DEV, PROD = f"{WORKSPACE}/dev", f"{WORKSPACE}/prod"
 REGISTRY = (
     f"/mferp/managementfrontend/subscriptions/{SUBSCRIPTION}/resourceGroups/rg"
@@ -88,7 +90,9 @@ class Blobs:
         self.containers.add((account, container))
 
     def list(self, account: str, container: str, prefix: str) -> list[str]:
-        return sorted(name for a, c, name in self.blobs if (a, c) == (account, container) and name.startswith(prefix))
+        return sorted(
+            name for a, c, name in self.blobs if (a, c) == (account, container) and name.startswith(prefix)
+        )
 
     def read(self, account: str, container: str, blob: str) -> bytes:
         return self.blobs[account, container, blob]
@@ -113,9 +117,14 @@ class LocalAzureMl:
             subscription=SUBSCRIPTION,
             resource_group="rg",
             location="eastus",
-            workspaces=(WorkspaceConfig(name="dev", account="stdev"), WorkspaceConfig(name="prod", account="stprod")),
+            workspaces=(
+                WorkspaceConfig(name="dev", account="stdev"),
+                WorkspaceConfig(name="prod", account="stprod"),
+            ),
             registries=(
-                RegistryConfig(name="shared", account="stshared", subscription=SUBSCRIPTION, resource_group="rg"),
+                RegistryConfig(
+                    name="shared", account="stshared", subscription=SUBSCRIPTION, resource_group="rg"
+                ),
             ),
             ledger_account="stledger",
             identities=(),

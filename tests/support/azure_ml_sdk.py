@@ -47,7 +47,11 @@ class Sdk:
         """Copy a model to the registry under its own name and version; the id there."""
         registry = self.platform.env["AZUREML_REGISTRY"]
         shared = self.dev.models.share(
-            model.name, model.version, share_with_name=model.name, share_with_version=model.version, registry_name=registry
+            model.name,
+            model.version,
+            share_with_name=model.name,
+            share_with_version=model.version,
+            registry_name=registry,
         )
         return str(shared.id)
 
@@ -64,7 +68,9 @@ class Sdk:
         found.traffic, found.mirror_traffic = traffic, mirror or {}
         self.prod.online_endpoints.begin_create_or_update(found).result()
 
-    def score(self, endpoint: str, x: float = 20.0, deployment: str | None = None, **body: Any) -> httpx.Response:
+    def score(
+        self, endpoint: str, x: float = 20.0, deployment: str | None = None, **body: Any
+    ) -> httpx.Response:
         """Post one row to the endpoint as a client would; `body` replaces the row."""
         content = body or {"input_data": {"columns": ["x"], "data": [[x]]}}
         keys = self.prod.online_endpoints.get_keys(endpoint)
@@ -72,11 +78,16 @@ class Sdk:
         if deployment:
             headers["azureml-model-deployment"] = deployment
         uri = self.prod.online_endpoints.get(endpoint).scoring_uri
-        return httpx.post(uri, json=content, headers=headers, verify=self.platform.env["SSL_CERT_FILE"], timeout=60)
+        return httpx.post(
+            uri, json=content, headers=headers, verify=self.platform.env["SSL_CERT_FILE"], timeout=60
+        )
 
     def _workspace(self, stage: str) -> MLClient:
         from azure.ai.ml import MLClient
         from azure.identity import DefaultAzureCredential
 
-        where = (self.platform.env[key] for key in ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", f"AZUREML_WORKSPACE_{stage}"))
+        where = (
+            self.platform.env[key]
+            for key in ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", f"AZUREML_WORKSPACE_{stage}")
+        )
         return MLClient(DefaultAzureCredential(), *where)

@@ -54,7 +54,9 @@ def killed(sdk: Sdk) -> None:
 def test_what_served_serves_again(sdk: Sdk, shared: str) -> None:
     from azure.ai.ml.entities import ManagedOnlineEndpoint
 
-    sdk.prod.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=NAME, auth_mode="key")).result()
+    sdk.prod.online_endpoints.begin_create_or_update(
+        ManagedOnlineEndpoint(name=NAME, auth_mode="key")
+    ).result()
     sdk.deploy(NAME, "blue", shared)
     sdk.route(NAME, blue=100)
     keys = sdk.prod.online_endpoints.get_keys(NAME).primary_key
@@ -77,13 +79,17 @@ def test_a_deployment_that_was_coming_up_comes_up(sdk: Sdk, shared: str, tmp_pat
     (tmp_path / "code").mkdir()
     (tmp_path / "code" / "score.py").write_text(WAITS)
     gate = tmp_path / "open"
-    sdk.prod.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=NAME, auth_mode="key")).result()
+    sdk.prod.online_endpoints.begin_create_or_update(
+        ManagedOnlineEndpoint(name=NAME, auth_mode="key")
+    ).result()
     deployment = ManagedOnlineDeployment(
         name="blue",
         endpoint_name=NAME,
         model=shared,
         code_configuration=CodeConfiguration(code=str(tmp_path / "code"), scoring_script="score.py"),
-        environment=sdk.prod.environments.create_or_update(Environment(name=NAME, version="1", image="mcr.microsoft.com/a:1")),
+        environment=sdk.prod.environments.create_or_update(
+            Environment(name=NAME, version="1", image="mcr.microsoft.com/a:1")
+        ),
         environment_variables={"GATE": str(gate)},
         instance_type="Standard_DS3_v2",
         instance_count=1,
@@ -112,7 +118,9 @@ def test_an_import_and_a_deletion_are_finished(sdk: Sdk, tmp_path: Path) -> None
     from azure.core.exceptions import ResourceNotFoundError
 
     model = sdk.register(NAME, "1", light_model.write(tmp_path / "model", LINE, {"x": "double"}))
-    sdk.prod.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=NAME, auth_mode="key")).result()
+    sdk.prod.online_endpoints.begin_create_or_update(
+        ManagedOnlineEndpoint(name=NAME, auth_mode="key")
+    ).result()
     # The work is begun and the answer lost: the client never learns of it.
     sdk.platform.fault(method="POST", path="/import$", when="after", action="drop")
     sdk.platform.fault(method="DELETE", path=f"/onlineEndpoints/{NAME}$", when="after", action="drop")

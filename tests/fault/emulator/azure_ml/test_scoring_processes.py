@@ -42,7 +42,9 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_they_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path], stdout=subprocess.PIPE, cwd=ROOT, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, tmp_path], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    )
     assert parent.stdout is not None
     host, master, worker = (int(pid) for pid in parent.stdout.readline().split())
     assert len({parent.pid, host, master, worker}) == 4
@@ -55,7 +57,9 @@ def test_they_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> N
 @pytest.mark.parametrize("victim", [0, 1])
 def test_they_end_with_the_one_above(tmp_path: Path, victim: int) -> None:
     """The host above the masters, a master above its worker; the parent starts what it needs again."""
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path], stdout=subprocess.PIPE, cwd=ROOT, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, tmp_path], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    )
     try:
         assert parent.stdout is not None
         chain = [int(pid) for pid in parent.stdout.readline().split()]

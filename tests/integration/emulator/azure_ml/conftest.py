@@ -38,7 +38,9 @@ def name() -> str:
 @pytest.fixture
 def line(tmp_path: Path) -> Path:
     """A model that predicts 2 * x + 1."""
-    return light_model.write(tmp_path / "model", light_model.Line(slope=2.0, intercept=1.0, column="x"), {"x": "double"})
+    return light_model.write(
+        tmp_path / "model", light_model.Line(slope=2.0, intercept=1.0, column="x"), {"x": "double"}
+    )
 
 
 @pytest.fixture
@@ -58,7 +60,9 @@ def endpoint(sdk: Sdk, name: str) -> Iterator[str]:
     """An endpoint of the production workspace without deployments."""
     from azure.ai.ml.entities import ManagedOnlineEndpoint
 
-    sdk.prod.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=name, auth_mode="key")).result()
+    sdk.prod.online_endpoints.begin_create_or_update(
+        ManagedOnlineEndpoint(name=name, auth_mode="key")
+    ).result()
     yield name
     sdk.prod.online_endpoints.begin_delete(name).result()
 

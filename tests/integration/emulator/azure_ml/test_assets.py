@@ -23,7 +23,9 @@ def test_a_workspace(sdk: Sdk) -> None:
     assert {item.name for item in sdk.dev.workspaces.list()} >= {"mlw-dev", "mlw-staging", "mlw-prod"}
 
 
-def test_a_model_from_a_local_folder(sdk: Sdk, registered: Model, name: str, line: Path, tmp_path: Path) -> None:
+def test_a_model_from_a_local_folder(
+    sdk: Sdk, registered: Model, name: str, line: Path, tmp_path: Path
+) -> None:
     found = sdk.dev.models.get(name, "1")
     assert found.id == registered.id
     assert "/datastores/workspaceblobstore/paths/LocalUpload/" in str(found.path)
@@ -50,7 +52,9 @@ def test_versions_labels_and_tags(sdk: Sdk, registered: Model, name: str, line: 
 def test_a_version_counts_up_by_itself(sdk: Sdk, registered: Model, name: str, line: Path) -> None:
     from azure.ai.ml.entities import Model
 
-    assert sdk.dev.models.create_or_update(Model(name=name, type="mlflow_model", path=str(line))).version == "2"
+    assert (
+        sdk.dev.models.create_or_update(Model(name=name, type="mlflow_model", path=str(line))).version == "2"
+    )
 
 
 def test_archiving(sdk: Sdk, registered: Model, name: str) -> None:
@@ -67,7 +71,9 @@ def test_a_registered_path_stays(sdk: Sdk, registered: Model, name: str, tmp_pat
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "MLmodel").write_text("flavors: {}")
     with pytest.raises(HttpResponseError, match=r"\(UserError\) Asset paths cannot be updated"):
-        sdk.dev.models.create_or_update(Model(name=name, version="1", type="mlflow_model", path=str(tmp_path / "other")))
+        sdk.dev.models.create_or_update(
+            Model(name=name, version="1", type="mlflow_model", path=str(tmp_path / "other"))
+        )
     assert sdk.dev.models.get(name, "1").path == registered.path
 
 
@@ -95,18 +101,28 @@ def test_environments(sdk: Sdk, name: str) -> None:
     from azure.core.exceptions import ResourceExistsError
 
     conda = {"name": "x", "dependencies": ["python=3.13"]}
-    sdk.dev.environments.create_or_update(Environment(name=name, version="1", image="mcr.microsoft.com/a:1", conda_file=conda))
+    sdk.dev.environments.create_or_update(
+        Environment(name=name, version="1", image="mcr.microsoft.com/a:1", conda_file=conda)
+    )
     assert sdk.dev.environments.get(name, label="latest").conda_file == conda
     with pytest.raises(ResourceExistsError):
-        sdk.dev.environments.create_or_update(Environment(name=name, version="1", image="mcr.microsoft.com/b:1"))
+        sdk.dev.environments.create_or_update(
+            Environment(name=name, version="1", image="mcr.microsoft.com/b:1")
+        )
     # Without a version the SDK tries the latest and, refused, takes the next.
-    assert sdk.dev.environments.create_or_update(Environment(name=name, image="mcr.microsoft.com/b:1")).version == "2"
+    assert (
+        sdk.dev.environments.create_or_update(Environment(name=name, image="mcr.microsoft.com/b:1")).version
+        == "2"
+    )
 
 
 def test_datastores(sdk: Sdk) -> None:
     default = sdk.dev.datastores.get_default(include_secrets=True)
     assert (default.name, default.account_name) == ("workspaceblobstore", "stmlwdev")
-    assert {item.name for item in sdk.dev.datastores.list()} >= {"workspaceblobstore", "workspaceartifactstore"}
+    assert {item.name for item in sdk.dev.datastores.list()} >= {
+        "workspaceblobstore",
+        "workspaceartifactstore",
+    }
 
 
 def test_computes(sdk: Sdk) -> None:

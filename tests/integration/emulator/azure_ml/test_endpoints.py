@@ -56,14 +56,19 @@ def test_a_deployment_from_the_registry_answers_like_its_model(sdk: Sdk, endpoin
     assert (wrong.status_code, wrong.headers["ms-azureml-model-error-statuscode"]) == (424, "400")
 
 
-def test_two_deployments_share_traffic(sdk: Sdk, endpoint: str, shared: str, name: str, tmp_path: Path) -> None:
+def test_two_deployments_share_traffic(
+    sdk: Sdk, endpoint: str, shared: str, name: str, tmp_path: Path
+) -> None:
     steeper = light_model.write(tmp_path / "steeper", light_model.Line(3.0, 1.0, "x"), {"x": "double"})
     second = sdk.register(name, "2", steeper)
     sdk.deploy(endpoint, "blue", shared)
     sdk.deploy(endpoint, "green", str(sdk.share(second)))
     sdk.route(endpoint, blue=50, green=50)
     answers = [sdk.score(endpoint) for _ in range(30)]
-    assert {(item.headers["azureml-model-deployment"], item.text) for item in answers} == {("blue", "[41.0]"), ("green", "[61.0]")}
+    assert {(item.headers["azureml-model-deployment"], item.text) for item in answers} == {
+        ("blue", "[41.0]"),
+        ("green", "[61.0]"),
+    }
     sdk.route(endpoint, {"green": 20}, blue=100)
     found = sdk.prod.online_endpoints.get(endpoint)
     assert (found.traffic, found.mirror_traffic) == ({"blue": 100}, {"green": 20})
@@ -72,7 +77,9 @@ def test_two_deployments_share_traffic(sdk: Sdk, endpoint: str, shared: str, nam
     assert [item.name for item in sdk.prod.online_deployments.list(endpoint)] == ["blue"]
 
 
-def test_a_scoring_script(sdk: Sdk, endpoint: str, shared: str, code: Callable[[str], Path], line: Path) -> None:
+def test_a_scoring_script(
+    sdk: Sdk, endpoint: str, shared: str, code: Callable[[str], Path], line: Path
+) -> None:
     from azure.ai.ml.entities import CodeConfiguration, Environment, OnlineRequestSettings
 
     environment = Environment(name=endpoint, version="1", image="mcr.microsoft.com/azureml/minimal:1")
@@ -89,7 +96,9 @@ def test_a_scoring_script(sdk: Sdk, endpoint: str, shared: str, code: Callable[[
     failed = sdk.score(endpoint, deployment="green", fail=1)
     assert (failed.status_code, failed.headers["ms-azureml-model-error-statuscode"]) == (424, "500")
     assert "asked to fail" in sdk.prod.online_deployments.get_logs("green", endpoint, 100)
-    initializer = sdk.prod.online_deployments.get_logs("green", endpoint, 100, container_type="storage-initializer")
+    initializer = sdk.prod.online_deployments.get_logs(
+        "green", endpoint, 100, container_type="storage-initializer"
+    )
     assert "Downloading model azureml://registries/" in initializer
 
     # Scaling changes no process; another environment variable does.
@@ -103,12 +112,19 @@ def test_a_scoring_script(sdk: Sdk, endpoint: str, shared: str, code: Callable[[
     assert sdk.score(endpoint, deployment="green", hang=1).status_code == 408
 
 
-def test_a_script_that_cannot_start_fails_the_deployment(sdk: Sdk, endpoint: str, shared: str, code: Callable[[str], Path]) -> None:
+def test_a_script_that_cannot_start_fails_the_deployment(
+    sdk: Sdk, endpoint: str, shared: str, code: Callable[[str], Path]
+) -> None:
     from azure.ai.ml.entities import CodeConfiguration, Environment
     from azure.core.exceptions import HttpResponseError
 
-    environment = sdk.prod.environments.create_or_update(Environment(name=endpoint, version="1", image="mcr.microsoft.com/a:1"))
-    broken = CodeConfiguration(code=str(code("def init():\n    raise RuntimeError('no licence')\n\ndef run(raw): ...\n")), scoring_script="score.py")
+    environment = sdk.prod.environments.create_or_update(
+        Environment(name=endpoint, version="1", image="mcr.microsoft.com/a:1")
+    )
+    broken = CodeConfiguration(
+        code=str(code("def init():\n    raise RuntimeError('no licence')\n\ndef run(raw): ...\n")),
+        scoring_script="score.py",
+    )
     with pytest.raises(HttpResponseError, match="ResourceNotReady"):
         sdk.deploy(endpoint, "bad", shared, code_configuration=broken, environment=environment)
     assert sdk.prod.online_deployments.get("bad", endpoint).provisioning_state == "Failed"
@@ -128,7 +144,9 @@ def test_a_script_that_cannot_start_fails_the_deployment(sdk: Sdk, endpoint: str
 def test_a_model_that_breaks(sdk: Sdk, endpoint: str, name: str, tmp_path: Path, fails: str) -> None:
     from azure.core.exceptions import HttpResponseError
 
-    broken = light_model.write(tmp_path / "broken", light_model.Line(1.0, 1.0, "x", fails=fails), {"x": "double"})
+    broken = light_model.write(
+        tmp_path / "broken", light_model.Line(1.0, 1.0, "x", fails=fails), {"x": "double"}
+    )
     model = sdk.share(sdk.register(name, "9", broken))
     if fails == "load":
         with pytest.raises(HttpResponseError, match="ResourceNotReady"):
@@ -174,10 +192,14 @@ def test_keys_and_invoke(sdk: Sdk, endpoint: str, shared: str, tmp_path: Path) -
     assert old.status_code == 401
 
 
-def test_a_scoring_process_that_dies_is_started_again(sdk: Sdk, endpoint: str, shared: str, code: Callable[[str], Path]) -> None:
+def test_a_scoring_process_that_dies_is_started_again(
+    sdk: Sdk, endpoint: str, shared: str, code: Callable[[str], Path]
+) -> None:
     from azure.ai.ml.entities import CodeConfiguration, Environment
 
-    environment = sdk.prod.environments.create_or_update(Environment(name=endpoint, version="1", image="mcr.microsoft.com/a:1"))
+    environment = sdk.prod.environments.create_or_update(
+        Environment(name=endpoint, version="1", image="mcr.microsoft.com/a:1")
+    )
     configuration = CodeConfiguration(code=str(code(MORTAL)), scoring_script="score.py")
     sdk.deploy(endpoint, "blue", shared, code_configuration=configuration, environment=environment)
     before = sdk.score(endpoint, deployment="blue", live=1).json()
@@ -195,12 +217,17 @@ def test_an_endpoint_of_identities(sdk: Sdk, name: str, shared: str) -> None:
     from azure.identity import DefaultAzureCredential
 
     endpoint = f"{name}-aad"
-    sdk.prod.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=endpoint, auth_mode="aad_token")).result()
+    sdk.prod.online_endpoints.begin_create_or_update(
+        ManagedOnlineEndpoint(name=endpoint, auth_mode="aad_token")
+    ).result()
     sdk.deploy(endpoint, "blue", shared)
     uri = sdk.prod.online_endpoints.get(endpoint).scoring_uri
     token = DefaultAzureCredential().get_token("https://ml.azure.com/.default").token
     for given, status in ((token, 200), ("nobody", 401)):
         headers = {"Authorization": f"Bearer {given}", "azureml-model-deployment": "blue"}
         body = {"input_data": {"columns": ["x"], "data": [[1.0]]}}
-        assert httpx.post(uri, json=body, headers=headers, verify=sdk.platform.env["SSL_CERT_FILE"]).status_code == status
+        assert (
+            httpx.post(uri, json=body, headers=headers, verify=sdk.platform.env["SSL_CERT_FILE"]).status_code
+            == status
+        )
     sdk.prod.online_endpoints.begin_delete(endpoint).result()

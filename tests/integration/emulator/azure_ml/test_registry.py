@@ -22,7 +22,9 @@ def same_files(left: Path, right: Path) -> bool:
     return read(left) == read(right)
 
 
-def test_sharing_a_model(sdk: Sdk, registered: Model, shared: str, name: str, line: Path, tmp_path: Path) -> None:
+def test_sharing_a_model(
+    sdk: Sdk, registered: Model, shared: str, name: str, line: Path, tmp_path: Path
+) -> None:
     assert shared == f"azureml://registries/{sdk.platform.env['AZUREML_REGISTRY']}/models/{name}/versions/1"
     found = sdk.registry.models.get(name, "1")
     assert str(found.path).startswith("https://stsharedregistry.blob.core.windows.net/")
@@ -54,7 +56,9 @@ def test_a_reference_from_the_registrys_side(sdk: Sdk, registered: Model, name: 
 def test_a_fault_fails_the_import(sdk: Sdk, registered: Model, name: str) -> None:
     from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-    sdk.platform.fault(method="POST", path="/import$", action="fail_operation", code="CopyFailed", message="no", count=1)
+    sdk.platform.fault(
+        method="POST", path="/import$", action="fail_operation", code="CopyFailed", message="no", count=1
+    )
     with pytest.raises(HttpResponseError, match="CopyFailed"):
         sdk.share(registered)
     with pytest.raises(ResourceNotFoundError):
@@ -74,7 +78,9 @@ def test_tags_of_a_shared_model(sdk: Sdk, shared: str, name: str) -> None:
 def test_a_model_uploaded_to_the_registry(sdk: Sdk, name: str, line: Path) -> None:
     from azure.ai.ml.entities import Model
 
-    made = sdk.registry.models.create_or_update(Model(name=name, version="1", type="mlflow_model", path=str(line)))
+    made = sdk.registry.models.create_or_update(
+        Model(name=name, version="1", type="mlflow_model", path=str(line))
+    )
     assert str(made.path).startswith("https://stsharedregistry.blob.core.windows.net/models-")
     assert list(made.flavors or {}) == ["python_function"]
 
@@ -83,9 +89,13 @@ def test_environments(sdk: Sdk, name: str) -> None:
     from azure.ai.ml.entities import Environment
 
     conda = {"name": "x", "dependencies": ["python=3.13"]}
-    sdk.dev.environments.create_or_update(Environment(name=name, version="1", image="mcr.microsoft.com/a:1", conda_file=conda))
+    sdk.dev.environments.create_or_update(
+        Environment(name=name, version="1", image="mcr.microsoft.com/a:1", conda_file=conda)
+    )
     registry = sdk.platform.env["AZUREML_REGISTRY"]
-    sdk.dev.environments.share(name, "1", share_with_name=name, share_with_version="1", registry_name=registry)
+    sdk.dev.environments.share(
+        name, "1", share_with_name=name, share_with_version="1", registry_name=registry
+    )
     found = sdk.registry.environments.get(name, "1")
     assert (found.image, found.conda_file) == ("mcr.microsoft.com/a:1", conda)
     direct = Environment(name=name, version="2", image="mcr.microsoft.com/a:2")
@@ -96,7 +106,9 @@ def test_data(sdk: Sdk, name: str, tmp_path: Path) -> None:
     from azure.ai.ml.entities import Data
 
     (tmp_path / "rows.csv").write_text("x\n1\n")
-    sdk.dev.data.create_or_update(Data(name=name, version="1", type="uri_file", path=str(tmp_path / "rows.csv")))
+    sdk.dev.data.create_or_update(
+        Data(name=name, version="1", type="uri_file", path=str(tmp_path / "rows.csv"))
+    )
     registry = sdk.platform.env["AZUREML_REGISTRY"]
     sdk.dev.data.share(name, "1", share_with_name=name, share_with_version="1", registry_name=registry)
     found = sdk.registry.data.get(name, "1")

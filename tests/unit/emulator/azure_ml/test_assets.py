@@ -28,7 +28,9 @@ async def test_a_version_and_its_container(local: LocalAzureMl) -> None:
 
 
 async def test_a_principal_is_an_application(local: LocalAzureMl) -> None:
-    made = await local.http.put(MODEL, json={"properties": {"modelUri": URI}}, headers={"Authorization": "Bearer trainer"})
+    made = await local.http.put(
+        MODEL, json={"properties": {"modelUri": URI}}, headers={"Authorization": "Bearer trainer"}
+    )
     assert made.json()["systemData"]["createdBy"] == "Training Jobs"
     assert made.json()["systemData"]["createdByType"] == "Application"
 
@@ -37,7 +39,9 @@ async def test_changing_keeps_who_made_it(local: LocalAzureMl) -> None:
     before = (await local.put(MODEL, modelUri=URI, stage="Development")).json()
     local.clock.advance(60)
     changed = await local.http.put(
-        MODEL, json={"properties": {"modelUri": URI, "tags": {"a": "1"}}}, headers={"Authorization": "Bearer trainer"}
+        MODEL,
+        json={"properties": {"modelUri": URI, "tags": {"a": "1"}}},
+        headers={"Authorization": "Bearer trainer"},
     )
     assert changed.status_code == 200
     after = changed.json()
@@ -64,9 +68,19 @@ async def test_the_same_place_in_another_form_is_no_change(local: LocalAzureMl) 
         ("models", {"modelUri": URI}, {"modelUri": URI, "modelType": "mlflow_model"}, 400),
         ("environments", {"image": "a"}, {"image": "b"}, 409),
         ("environments", {"image": "a"}, {"image": "a", "condaFile": "x"}, 409),
-        ("data", {"dataUri": URI, "dataType": "uri_file"}, {"dataUri": URI + "2", "dataType": "uri_file"}, 409),
+        (
+            "data",
+            {"dataUri": URI, "dataType": "uri_file"},
+            {"dataUri": URI + "2", "dataType": "uri_file"},
+            409,
+        ),
         ("data", {"dataUri": URI, "dataType": "uri_file"}, {"dataUri": URI, "dataType": "uri_folder"}, 409),
-        ("codes", {"codeUri": "https://stdev.blob.core.windows.net/c/a"}, {"codeUri": "https://stdev.blob.core.windows.net/c/b"}, 400),
+        (
+            "codes",
+            {"codeUri": "https://stdev.blob.core.windows.net/c/a"},
+            {"codeUri": "https://stdev.blob.core.windows.net/c/b"},
+            400,
+        ),
     ],
 )
 @pytest.mark.parametrize("root", [DEV, REGISTRY])
@@ -74,7 +88,16 @@ async def test_what_is_registered_stays(
     local: LocalAzureMl, root: str, path: str, first: dict[str, Any], second: dict[str, Any], status: int
 ) -> None:
     if root == REGISTRY:  # registries have no datastores: their paths are blobs' URLs
-        first, second = ({k: str(v).replace("azureml://datastores/workspaceblobstore/paths/", "https://stshared.blob.core.windows.net/c/") for k, v in item.items()} for item in (first, second))
+        first, second = (
+            {
+                k: str(v).replace(
+                    "azureml://datastores/workspaceblobstore/paths/",
+                    "https://stshared.blob.core.windows.net/c/",
+                )
+                for k, v in item.items()
+            }
+            for item in (first, second)
+        )
     url = f"{root}/{path}/x/versions/1"
     assert (await local.put(url, **first)).status_code == 201
     assert (await local.put(url, **first)).status_code == 200
@@ -107,11 +130,15 @@ async def test_what_cannot_be_registered(local: LocalAzureMl, path: str, propert
 
 async def test_lists(local: LocalAzureMl) -> None:
     for version in ("1", "2", "10"):
-        await local.put(f"{DEV}/models/m/versions/{version}", modelUri=URI, stage="A" if version == "2" else "B")
+        await local.put(
+            f"{DEV}/models/m/versions/{version}", modelUri=URI, stage="A" if version == "2" else "B"
+        )
     await local.put(f"{DEV}/models/m/versions/2", modelUri=URI, isArchived=True)
 
     async def names(path: str, **query: str) -> list[str]:
-        return [item["name"] for item in (await local.http.get(f"{DEV}/{path}", params=query)).json()["value"]]
+        return [
+            item["name"] for item in (await local.http.get(f"{DEV}/{path}", params=query)).json()["value"]
+        ]
 
     versions = "models/m/versions"
     assert await names(versions) == ["10", "1"]
@@ -138,7 +165,9 @@ async def test_a_version_that_is_deleted_is_counted_no_more(local: LocalAzureMl)
 async def test_an_mlflow_models_flavors_are_read_from_its_file(local: LocalAzureMl) -> None:
     scope = local.service.scopes.workspace("dev")
     location = local.service.locations.blob(URI, scope)
-    text = b"flavors:\n  python_function: {loader_module: mlflow.sklearn}\n  sklearn: {sklearn_version: 1.8.0}\n"
+    text = (
+        b"flavors:\n  python_function: {loader_module: mlflow.sklearn}\n  sklearn: {sklearn_version: 1.8.0}\n"
+    )
     local.blobs.write(location.account, location.container, "m/MLmodel", text)
     made = await local.put(MODEL, modelUri=URI, modelType="mlflow_model")
     assert made.json()["properties"]["flavors"] == {
@@ -149,7 +178,9 @@ async def test_an_mlflow_models_flavors_are_read_from_its_file(local: LocalAzure
 
 async def test_a_jobs_output_is_registered_where_it_lies(local: LocalAzureMl) -> None:
     local.service.store.put(f"{DEV}/jobs/train-1", {"properties": {}})
-    made = (await local.put(MODEL, modelUri="azureml://jobs/train-1/outputs/model/paths/m")).json()["properties"]
+    made = (await local.put(MODEL, modelUri="azureml://jobs/train-1/outputs/model/paths/m")).json()[
+        "properties"
+    ]
     assert made["jobName"] == "train-1"
     assert made["modelUri"].endswith("/datastores/workspaceblobstore/paths/azureml/train-1/model/m")
 

@@ -75,13 +75,17 @@ async def test_references(local: LocalAzureMl, reference: str) -> None:
     scope = local.service.scopes.workspace("dev")
     for owner in (scope, local.service.scopes.registry("shared")):
         local.service.store.put(f"{owner.id}/models/m/versions/1", {"name": "1", "properties": {}})
-        local.service.store.put(f"{owner.id}/models/m/versions/2", {"name": "2", "properties": {"isArchived": True}})
+        local.service.store.put(
+            f"{owner.id}/models/m/versions/2", {"name": "2", "properties": {"isArchived": True}}
+        )
     owner, found = local.service.locations.asset(reference.format(guid=scope.guid), "models", scope)
     assert found["name"] == "1"
     assert owner.is_registry is ("registries" in reference)
 
 
-@pytest.mark.parametrize("reference", ["m:2", "other@latest", "azureml://registries/none/models/m/versions/1", "m", "a/b:1"])
+@pytest.mark.parametrize(
+    "reference", ["m:2", "other@latest", "azureml://registries/none/models/m/versions/1", "m", "a/b:1"]
+)
 def test_references_to_nothing(local: LocalAzureMl, reference: str) -> None:
     with pytest.raises(AzureMlError):
         local.service.locations.asset(reference, "models", local.service.scopes.workspace("dev"))

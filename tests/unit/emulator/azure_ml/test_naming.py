@@ -13,7 +13,9 @@ def test_endpoint_names(name: str) -> None:
     naming.check_endpoint(name)
 
 
-@pytest.mark.parametrize("name", ["", "ab", "x" * 33, "1abc", "-abc", "abc-", "a_b", "a b", "a.b", "é-endpoint"])
+@pytest.mark.parametrize(
+    "name", ["", "ab", "x" * 33, "1abc", "-abc", "abc-", "a_b", "a b", "a.b", "é-endpoint"]
+)
 def test_endpoint_names_that_are_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="endpoint name"):
         naming.check_endpoint(name)
@@ -30,12 +32,16 @@ def test_deployment_names_that_are_refused(name: str) -> None:
         naming.check_deployment(name)
 
 
-@pytest.mark.parametrize(("name", "version"), [("m", "1"), ("air-time", "2026.1"), ("a_b.c", "v1-beta"), ("9", "0")])
+@pytest.mark.parametrize(
+    ("name", "version"), [("m", "1"), ("air-time", "2026.1"), ("a_b.c", "v1-beta"), ("9", "0")]
+)
 def test_asset_names(name: str, version: str) -> None:
     naming.check_asset(name, version)
 
 
-@pytest.mark.parametrize(("name", "version"), [("", "1"), ("-m", "1"), ("m n", "1"), ("m", ""), ("m", "latest"), ("m", "a b")])
+@pytest.mark.parametrize(
+    ("name", "version"), [("", "1"), ("-m", "1"), ("m n", "1"), ("m", ""), ("m", "latest"), ("m", "a b")]
+)
 def test_asset_names_that_are_refused(name: str, version: str) -> None:
     with pytest.raises(ValidationError):
         naming.check_asset(name, version)

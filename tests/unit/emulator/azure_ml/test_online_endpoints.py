@@ -21,7 +21,9 @@ async def endpoint(local: LocalAzureMl, *deployments: str, path: str = ENDPOINT)
     assert (await local.finished(begun))["status"] == "Succeeded"
     for name in deployments:
         properties = {"provisioningState": "Succeeded"}
-        local.service.store.put(f"{path}/deployments/{name}", {"name": name, "properties": properties, "_serving": {"cwd": "x"}})
+        local.service.store.put(
+            f"{path}/deployments/{name}", {"name": name, "properties": properties, "_serving": {"cwd": "x"}}
+        )
 
 
 async def routed(local: LocalAzureMl, traffic: dict[str, Any], **more: Any) -> httpx.Response:
@@ -72,7 +74,10 @@ async def test_traffic(local: LocalAzureMl) -> None:
     await local.finished(begun)
     assert (await read(local))["traffic"] == {"blue": 90, "green": 10}
     await local.finished(await routed(local, {"blue": 100}, mirrorTraffic={"green": 10}))
-    assert ((await read(local))["traffic"], (await read(local))["mirrorTraffic"]) == ({"blue": 100}, {"green": 10})
+    assert ((await read(local))["traffic"], (await read(local))["mirrorTraffic"]) == (
+        {"blue": 100},
+        {"green": 10},
+    )
 
 
 @pytest.mark.parametrize("traffic", [{"blue": 90}, {"grey": 100}, {"blue": 100, "green": 1}])
@@ -86,7 +91,9 @@ async def test_bad_traffic_changes_nothing(local: LocalAzureMl, traffic: dict[st
 
 async def test_a_deployment_that_never_succeeded_gets_no_traffic(local: LocalAzureMl) -> None:
     await endpoint(local)
-    local.service.store.put(f"{ENDPOINT}/deployments/bad", {"name": "bad", "properties": {"provisioningState": "Failed"}})
+    local.service.store.put(
+        f"{ENDPOINT}/deployments/bad", {"name": "bad", "properties": {"provisioningState": "Failed"}}
+    )
     assert (await routed(local, {"bad": 100})).status_code == 400
 
 
@@ -112,7 +119,9 @@ async def test_one_operation_at_a_time(local: LocalAzureMl) -> None:
         await routed(local, {"blue": 100}),
         await local.http.delete(ENDPOINT),
         await local.http.delete(f"{ENDPOINT}/deployments/blue"),
-        await local.http.put(f"{ENDPOINT}/deployments/green", json={"properties": {"instanceType": "Standard_DS3_v2"}}),
+        await local.http.put(
+            f"{ENDPOINT}/deployments/green", json={"properties": {"instanceType": "Standard_DS3_v2"}}
+        ),
     ):
         assert (refused.status_code, refused.json()["error"]["code"]) == (409, "Conflict")
     await local.finished(begun)
@@ -120,11 +129,15 @@ async def test_one_operation_at_a_time(local: LocalAzureMl) -> None:
 
 async def test_an_endpoint_with_a_busy_deployment_is_not_deleted(local: LocalAzureMl) -> None:
     await endpoint(local, "blue")
-    local.service.operations.begin(DEPLOYMENT_PUT, f"{ENDPOINT}/deployments/blue", {"id": f"{ENDPOINT}/deployments/blue"})
+    local.service.operations.begin(
+        DEPLOYMENT_PUT, f"{ENDPOINT}/deployments/blue", {"id": f"{ENDPOINT}/deployments/blue"}
+    )
     assert (await local.http.delete(ENDPOINT)).status_code == 409
 
 
-@pytest.mark.parametrize("split", [{"traffic": {"blue": 100}}, {"traffic": {"green": 100}, "mirrorTraffic": {"blue": 10}}])
+@pytest.mark.parametrize(
+    "split", [{"traffic": {"blue": 100}}, {"traffic": {"green": 100}, "mirrorTraffic": {"blue": 10}}]
+)
 async def test_a_deployment_with_traffic_is_not_deleted(local: LocalAzureMl, split: dict[str, Any]) -> None:
     await endpoint(local, "blue", "green")
     await local.finished(await local.put(ENDPOINT, authMode="Key", **split))
@@ -174,7 +187,9 @@ async def test_deployments_that_are_refused(
     local: LocalAzureMl, name: str, properties: dict[str, Any], sku: dict[str, Any]
 ) -> None:
     await endpoint(local)
-    refused = await local.http.put(f"{ENDPOINT}/deployments/{name}", json={"properties": properties, "sku": sku})
+    refused = await local.http.put(
+        f"{ENDPOINT}/deployments/{name}", json={"properties": properties, "sku": sku}
+    )
     assert refused.status_code == 400
 
 

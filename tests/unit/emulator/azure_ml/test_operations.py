@@ -149,7 +149,9 @@ async def test_a_location_poll_answers_202_then_the_result_or_the_error(tmp_path
         work.gate.set()
         await ended(operations, good)
         await ended(operations, bad)
-        assert (await client.get(operations.response_headers(good)["Location"])).json() == {"properties": {"done": True}}
+        assert (await client.get(operations.response_headers(good)["Location"])).json() == {
+            "properties": {"done": True}
+        }
         failed = await client.get(operations.response_headers(bad)["Location"])
         assert (failed.status_code, failed.json()["error"]["code"]) == (400, "OutOfQuota")
         assert (await client.get(operations.response_headers("none")["Location"])).status_code == 404

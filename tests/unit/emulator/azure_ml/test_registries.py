@@ -15,15 +15,30 @@ URI = "azureml://datastores/workspaceblobstore/paths/LocalUpload/abc/model"
 async def registered(local: LocalAzureMl, *files: str) -> None:
     location = local.service.locations.blob(URI, local.service.scopes.workspace("dev"))
     for file in files:
-        local.blobs.write(location.account, location.container, f"{location.path}/{file}", f"bytes of {file}".encode())
+        local.blobs.write(
+            location.account, location.container, f"{location.path}/{file}", f"bytes of {file}".encode()
+        )
     local.blobs.write(location.account, location.container, f"{location.path}-other/MLmodel", b"a sibling")
-    await local.put(f"{DEV}/models/m/versions/1", modelUri=URI, tags={"a": "1"}, stage="Development", properties={"auc": "0.9"})
+    await local.put(
+        f"{DEV}/models/m/versions/1",
+        modelUri=URI,
+        tags={"a": "1"},
+        stage="Development",
+        properties={"auc": "0.9"},
+    )
 
 
-async def imported(local: LocalAzureMl, kind: str = "models", name: str = "m", **changes: Any) -> httpx.Response:
+async def imported(
+    local: LocalAzureMl, kind: str = "models", name: str = "m", **changes: Any
+) -> httpx.Response:
     guid = local.service.scopes.workspace("dev").guid
     source = f"azureml://locations/eastus/workspaces/{guid}/{kind}/{name}/versions/1"
-    properties = {"referenceType": "Id", "sourceAssetId": source, "destinationName": name, "destinationVersion": "1"}
+    properties = {
+        "referenceType": "Id",
+        "sourceAssetId": source,
+        "destinationName": name,
+        "destinationVersion": "1",
+    }
     return await local.http.post(f"{REGISTRY}/import", json={"properties": properties | changes})
 
 
@@ -37,11 +52,18 @@ async def test_an_import_copies_the_bytes_to_the_registrys_account(local: LocalA
     properties = model["properties"]
     assert properties["modelUri"].startswith("https://stshared.blob.core.windows.net/models-")
     assert properties["modelUri"].endswith("/model")
-    assert (properties["tags"], properties["properties"], properties["stage"]) == ({"a": "1"}, {"auc": "0.9"}, None)
+    assert (properties["tags"], properties["properties"], properties["stage"]) == (
+        {"a": "1"},
+        {"auc": "0.9"},
+        None,
+    )
     assert properties["originAssetId"].endswith("/models/m/versions/1")
     assert model["systemData"]["createdBy"] == "Ada Lovelace"
     copied = {name: data for (account, _, name), data in local.blobs.blobs.items() if account == "stshared"}
-    assert copied == {"model/MLmodel": b"bytes of MLmodel", "model/data/weights.bin": b"bytes of data/weights.bin"}
+    assert copied == {
+        "model/MLmodel": b"bytes of MLmodel",
+        "model/data/weights.bin": b"bytes of data/weights.bin",
+    }
 
 
 async def test_an_environment_needs_no_bytes(local: LocalAzureMl) -> None:
@@ -60,7 +82,9 @@ async def test_a_second_import_is_refused(local: LocalAzureMl) -> None:
 async def test_a_source_that_is_not_there(local: LocalAzureMl) -> None:
     assert (await imported(local)).status_code == 404
     assert (await imported(local, sourceAssetId="nonsense")).status_code == 400
-    assert (await imported(local, sourceAssetId="azureml://registries/shared/models/m/versions/1")).status_code == 404
+    assert (
+        await imported(local, sourceAssetId="azureml://registries/shared/models/m/versions/1")
+    ).status_code == 404
 
 
 async def test_bytes_that_are_not_there_fail_the_import(local: LocalAzureMl) -> None:
@@ -72,16 +96,23 @@ async def test_bytes_that_are_not_there_fail_the_import(local: LocalAzureMl) -> 
 
 
 async def test_a_model_of_one_file(local: LocalAzureMl) -> None:
-    location = local.service.locations.blob("azureml://datastores/workspaceblobstore/paths/m/model.pkl", local.service.scopes.workspace("dev"))
+    location = local.service.locations.blob(
+        "azureml://datastores/workspaceblobstore/paths/m/model.pkl", local.service.scopes.workspace("dev")
+    )
     local.blobs.write(location.account, location.container, location.path, b"pickle")
-    await local.put(f"{DEV}/models/m/versions/1", modelUri="azureml://datastores/workspaceblobstore/paths/m/model.pkl")
+    await local.put(
+        f"{DEV}/models/m/versions/1", modelUri="azureml://datastores/workspaceblobstore/paths/m/model.pkl"
+    )
     assert (await local.finished(await imported(local)))["status"] == "Succeeded"
     copied = {name: data for (account, _, name), data in local.blobs.blobs.items() if account == "stshared"}
     assert copied == {"model.pkl": b"pickle"}
 
 
 async def test_references_to_upload_and_read(local: LocalAzureMl) -> None:
-    asset = {"assetId": "azureml://registries/shared/models/m/versions/1", "temporaryDataReferenceType": "TemporaryBlobReference"}
+    asset = {
+        "assetId": "azureml://registries/shared/models/m/versions/1",
+        "temporaryDataReferenceType": "TemporaryBlobReference",
+    }
     upload = await local.http.put(f"{REGISTRY}/tempdatarefs/m/versions/1", json=asset)
     reference = upload.json()["blobReferenceForConsumption"]
     assert reference["credential"]["sasUri"].startswith(reference["blobUri"] + "?sp=racwdl")
@@ -90,7 +121,9 @@ async def test_references_to_upload_and_read(local: LocalAzureMl) -> None:
     missing = await local.http.post(f"{REGISTRY}/datarefs/m/versions/1", json=asset)
     assert missing.status_code == 404
     await local.put(f"{REGISTRY}/models/m/versions/1", modelUri=reference["blobUri"] + "/model")
-    read = (await local.http.post(f"{REGISTRY}/datarefs/m/versions/1", json=asset)).json()["blobReferenceForConsumption"]
+    read = (await local.http.post(f"{REGISTRY}/datarefs/m/versions/1", json=asset)).json()[
+        "blobReferenceForConsumption"
+    ]
     assert read["blobUri"] == reference["blobUri"] + "/model"
     assert "sp=rl" in read["credential"]["sasUri"]
     # The SDK takes 409 as "uploaded already".
@@ -99,7 +132,9 @@ async def test_references_to_upload_and_read(local: LocalAzureMl) -> None:
 
 @pytest.mark.parametrize("asset", ["", "azureml://registries/shared", "m:1"])
 async def test_a_reference_needs_an_asset(local: LocalAzureMl, asset: str) -> None:
-    assert (await local.http.put(f"{REGISTRY}/tempdatarefs/m/versions/1", json={"assetId": asset})).status_code == 400
+    assert (
+        await local.http.put(f"{REGISTRY}/tempdatarefs/m/versions/1", json={"assetId": asset})
+    ).status_code == 400
 
 
 async def test_where_a_registry_is(local: LocalAzureMl) -> None:

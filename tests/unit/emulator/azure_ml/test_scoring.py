@@ -48,7 +48,9 @@ class Front:
         self.http = httpx.AsyncClient(transport=transport, base_url="https://localhost:1")
         self.key = ""
 
-    async def endpoint(self, traffic: dict[str, int], mirror: dict[str, int] | None = None, mode: str = "Key") -> None:
+    async def endpoint(
+        self, traffic: dict[str, int], mirror: dict[str, int] | None = None, mode: str = "Key"
+    ) -> None:
         await self.local.finished(await self.local.put(ENDPOINT, authMode=mode))
         for name in ("blue", "green"):
             self.deploy(name)
@@ -61,7 +63,9 @@ class Front:
         request = {"maxConcurrentRequestsPerInstance": 1, "requestTimeout": "PT5S", **settings}
         properties = {"provisioningState": "Succeeded", "requestSettings": request}
         resource = {"id": f"{ENDPOINT}/deployments/{name}", "name": name, "sku": {"capacity": instances}}
-        self.local.service.store.put(resource["id"], {**resource, "properties": properties, "_serving": {"cwd": "x"}})  # type: ignore[arg-type]
+        self.local.service.store.put(
+            resource["id"], {**resource, "properties": properties, "_serving": {"cwd": "x"}}
+        )  # type: ignore[arg-type]
         self.processes.answers[name] = lambda request: httpx.Response(200, json={"from": name})
 
     async def score(self, body: bytes = b"{}", **headers: str) -> httpx.Response:
@@ -103,7 +107,13 @@ async def test_without_traffic_there_is_no_answer(front: Front) -> None:
 async def test_keys(front: Front) -> None:
     await front.endpoint({"blue": 100})
     keys = front.local.service.store.get(ENDPOINT)[KEYS]  # type: ignore[index]
-    for key, status in ((keys["primaryKey"], 200), (keys["secondaryKey"], 200), ("x", 401), ("", 401), ("é", 401)):
+    for key, status in (
+        (keys["primaryKey"], 200),
+        (keys["secondaryKey"], 200),
+        ("x", 401),
+        ("", 401),
+        ("é", 401),
+    ):
         headers = {"Authorization": f"Bearer {key}".encode()}
         answer = await front.http.post("/endpoints/air-time/score", headers=headers)
         assert answer.status_code == status
@@ -213,13 +223,25 @@ async def test_requests_are_kept_for_metrics(front: Front) -> None:
         ("blue", 424, 500, False),
     ]
     assert all(item.latency_ms >= 0 for item in found)
-    assert front.local.service.metrics.between(ENDPOINT, datetime(2026, 1, 1, 0, 1, tzinfo=UTC), day[1]) == found[1:]
+    assert (
+        front.local.service.metrics.between(ENDPOINT, datetime(2026, 1, 1, 0, 1, tzinfo=UTC), day[1])
+        == found[1:]
+    )
     assert front.local.service.metrics.between(f"{PROD}/onlineEndpoints/other", *day) == []
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("PT5S", 5.0), ("PT0.5S", 0.5), ("PT1M30S", 90.0), ("PT1H", 3600.0), ("P1D", 86400.0), ("PT", 7.0), ("5", 7.0), (None, 7.0)],
+    [
+        ("PT5S", 5.0),
+        ("PT0.5S", 0.5),
+        ("PT1M30S", 90.0),
+        ("PT1H", 3600.0),
+        ("P1D", 86400.0),
+        ("PT", 7.0),
+        ("5", 7.0),
+        (None, 7.0),
+    ],
 )
 def test_durations(text: str | None, expected: float) -> None:
     assert seconds(text, 7.0) == expected
