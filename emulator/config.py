@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from emulator.context import EmulatorError
+from emulator.errors import EmulatorError
 
 SYSTEM_TOPICS = "workspaces"
 """Stands for the system topic of each workspace among a subscription's topics."""

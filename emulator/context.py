@@ -10,21 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from starlette.routing import BaseRoute
 
-if TYPE_CHECKING:
-    from emulator.config import PlatformConfig
+from emulator.config import PlatformConfig
+from emulator.errors import EmulatorError, Unauthorized
 
-
-class EmulatorError(Exception):
-    """The root of the emulator's own errors; services derive theirs from it."""
-
-
-class Unauthorized(EmulatorError):
-    """The bearer token is missing, malformed, expired or not signed by the identity service."""
-
+__all__ = ["Caller", "Clock", "Context", "EmulatorError", "EventSink", "IdentityVerifier", "Service", "Storage", "Unauthorized"]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -75,9 +68,6 @@ class Storage(Protocol):
 
     def ensure_container(self, account: str, container: str) -> None: ...
 
-    def list(self, account: str, container: str, prefix: str) -> list[str]:
-        """Names of the blobs under a prefix, sorted."""
-
     def read(self, account: str, container: str, blob: str) -> bytes: ...
 
     def write(self, account: str, container: str, blob: str, data: bytes) -> None: ...
@@ -87,6 +77,10 @@ class Storage(Protocol):
 
     def upload(self, account: str, container: str, prefix: str, source: Path) -> list[str]:
         """Upload a file or a folder's files under `prefix`; returns blob names."""
+
+    # Last: in the class body after it, `list` means this method.
+    def list(self, account: str, container: str, prefix: str) -> list[str]:
+        """Names of the blobs under a prefix, sorted."""
 
 
 class Service(Protocol):

@@ -36,7 +36,14 @@ def choose(path: Path, automatic: bool) -> dict[str, int]:
 
 
 def listener(port: int) -> socket.socket:
-    """A listening socket on loopback; raises OSError when the port is taken."""
+    """A listening socket on loopback; raises PortTaken."""
+    try:
+        return _bound(port)
+    except OSError as error:
+        raise PortTaken(f"port {port} can't be used: {error}") from error
+
+
+def _bound(port: int) -> socket.socket:
     # asyncio turns Nagle's algorithm off only for sockets that say they are TCP; with it, each answer takes 40 ms more.
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -60,13 +67,13 @@ def _free_ports(earlier: dict[str, int]) -> dict[str, int]:
 def _first_free(candidates: Iterable[int]) -> socket.socket:
     for port in candidates:
         with contextlib.suppress(OSError):
-            return listener(port)
+            return _bound(port)
     raise PortTaken(f"no free port was found between {_RANGE.start} and {_RANGE.stop}")
 
 
 def _is_free(port: int) -> bool:
     try:
-        listener(port).close()
+        _bound(port).close()
     except OSError:
         return False
     return True

@@ -11,6 +11,7 @@ import contextlib
 import re
 import socket
 from asyncio import StreamReader, StreamWriter
+from asyncio.trsock import TransportSocket
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
 
@@ -108,7 +109,7 @@ async def _refuse(writer: StreamWriter, status: HTTPStatus) -> None:
     await writer.drain()
 
 
-async def _copy(source: StreamReader, sink: StreamWriter, acknowledge: asyncio.trsock.TransportSocket | None) -> None:
+async def _copy(source: StreamReader, sink: StreamWriter, acknowledge: TransportSocket | None) -> None:
     """Copy until the end, then end the sink. `acknowledge` is the source's socket where its peer uses Nagle's algorithm:
     urllib3 does behind a proxy, and each small request would wait 40 ms for our delayed acknowledgement."""
     try:

@@ -8,6 +8,7 @@ the two hands an event over twice, which Event Grid's at-least-once delivery all
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import uuid
@@ -19,6 +20,7 @@ from emulator.context import Clock, EventSink
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 1.0
 TYPE_PREFIX = "Microsoft.MachineLearningServices."
 
 PASCAL_SAMPLES = frozenset({"ModelRegistered", "ModelDeployed", "DatasetDriftDetected"})
@@ -45,6 +47,7 @@ class Outbox:
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._relay: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -52,9 +55,11 @@ class Outbox:
         self._relay = asyncio.create_task(self._run(), name="azure ml event relay")
 
     async def stop(self) -> None:
+        """Let the hand-over that runs finish; what is left is handed over by the next process."""
+        self._stopping = True
+        self._wake.set()
         if self._relay is not None:
-            self._relay.cancel()
-            await asyncio.gather(self._relay, return_exceptions=True)
+            await self._relay
 
     def emit(self, scope: Scope, event_type: str, subject: str, data: dict[str, Any]) -> None:
         """Emit `ModelRegistered` and its like for a workspace; `data` in camelCase, as specified.
@@ -80,15 +85,17 @@ class Outbox:
             self._loop.call_soon_threadsafe(self._wake.set)
 
     async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
+        pause: float | None = None
+        while not self._stopping:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
             self._wake.clear()
+            pause = None
             try:
                 await asyncio.to_thread(self._drain)
             except Exception:
                 logger.exception("events could not be handed to Event Grid; trying again")
-                await asyncio.sleep(1)
-                self._wake.set()
+                pause = RETRY_SECONDS
 
     def _drain(self) -> None:
         for sequence, topic, event in self._store.query(

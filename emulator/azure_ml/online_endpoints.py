@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import secrets
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -196,7 +197,11 @@ class OnlineEndpoints(Unsupported):
             "type": f"{PROVIDER}/workspaces/onlineEndpoints",
             "location": request.scope.location,
             "kind": "K8S" if desired["properties"].get("compute") else "Managed",
-            "identity": {"type": "SystemAssigned", "tenantId": self._azure_ml.context.config.tenant},
+            "identity": {
+                "type": "SystemAssigned",
+                "tenantId": self._azure_ml.context.config.tenant,
+                "principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, request.id.lower())),
+            },
             **desired,
             "properties": {
                 **desired["properties"],

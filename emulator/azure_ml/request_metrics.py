@@ -48,16 +48,15 @@ class RequestMetrics:
         self._store = store
         self._pending: list[ScoredRequest] = []
         self._writer: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         self._writer = asyncio.create_task(self._write(), name="request metrics")
 
     async def stop(self) -> None:
+        self._stopping.set()
         if self._writer is not None:
-            self._writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._writer
-        self.flush()
+            await self._writer
 
     def record(self, request: ScoredRequest) -> None:
         self._pending.append(request)
@@ -86,6 +85,7 @@ class RequestMetrics:
             )
 
     async def _write(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), FLUSH_SECONDS)
             await asyncio.to_thread(self.flush)

@@ -1,8 +1,9 @@
 """Event Grid's filters, with Azure's rules for missing keys, letter case and arrays.
 
 Source: "Event filtering for Event Grid subscriptions" of the Azure documentation. String comparisons ignore
-case; a missing key fails every operator but the negative ones (`...NotIn`, `...NotContains`, ...), which it passes;
-an array value passes a positive operator when one of its items does, a negative one when all do.
+case. A missing key, or null, fails every operator but the negative ones (`...NotIn`, `...NotContains`, ...), which
+it passes. An array is matched only when the subscription asks for it: then a positive operator passes when one
+of the items does, a negative one when all do.
 """
 
 from __future__ import annotations
@@ -11,71 +12,71 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from emulator.config import AdvancedFilter, SubscriptionConfig
-from emulator.context import EmulatorError
-
-
-class FilterError(EmulatorError):
-    """An advanced filter names an unknown operator or lacks its values."""
-
+from emulator.event_grid.schema import fields
 
 _MISSING = object()
+type _Matches = Callable[[Any, Sequence[Any]], bool]
 
 
-def _text(value: Any) -> str | None:
-    return value.casefold() if isinstance(value, str) else None
+def _text(compare: Callable[[str, str], bool]) -> _Matches:
+    return lambda value, wanted: isinstance(value, str) and any(compare(value.casefold(), item.casefold()) for item in wanted)
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _any_text(compare: Callable[[str, str], bool]) -> Callable[[Any, Sequence[Any]], bool]:
+def _number(compare: Callable[[float, Any], bool]) -> _Matches:
     def matches(value: Any, wanted: Sequence[Any]) -> bool:
-        text = _text(value)
-        return text is not None and any((other := _text(item)) is not None and compare(text, other) for item in wanted)
+        # In Python a bool is a number, in JSON it is not.
+        return isinstance(value, int | float) and not isinstance(value, bool) and any(compare(value, item) for item in wanted)
 
     return matches
 
 
-def _any_number(compare: Callable[[float, float], bool]) -> Callable[[Any, Sequence[Any]], bool]:
-    def matches(value: Any, wanted: Sequence[Any]) -> bool:
-        number = _number(value)
-        return number is not None and any((other := _number(item)) is not None and compare(number, other) for item in wanted)
-
-    return matches
-
-
-def _in_range(value: Any, ranges: Sequence[Any]) -> bool:
-    number = _number(value)
-    return number is not None and any(float(low) <= number <= float(high) for low, high in ranges)
-
-
-_POSITIVE: dict[str, Callable[[Any, Sequence[Any]], bool]] = {
-    "StringIn": _any_text(lambda a, b: a == b),
-    "StringContains": _any_text(lambda a, b: b in a),
-    "StringBeginsWith": _any_text(str.startswith),
-    "StringEndsWith": _any_text(str.endswith),
-    "NumberIn": _any_number(lambda a, b: a == b),
-    "NumberGreaterThan": _any_number(lambda a, b: a > b),
-    "NumberGreaterThanOrEquals": _any_number(lambda a, b: a >= b),
-    "NumberLessThan": _any_number(lambda a, b: a < b),
-    "NumberLessThanOrEquals": _any_number(lambda a, b: a <= b),
-    "NumberInRange": _in_range,
+_POSITIVE: dict[str, _Matches] = {
+    "StringIn": _text(lambda value, wanted: value == wanted),
+    "StringContains": _text(lambda value, wanted: wanted in value),
+    "StringBeginsWith": _text(str.startswith),
+    "StringEndsWith": _text(str.endswith),
+    "NumberIn": _number(lambda value, wanted: value == wanted),
+    "NumberGreaterThan": _number(lambda value, wanted: value > wanted),
+    "NumberGreaterThanOrEquals": _number(lambda value, wanted: value >= wanted),
+    "NumberLessThan": _number(lambda value, wanted: value < wanted),
+    "NumberLessThanOrEquals": _number(lambda value, wanted: value <= wanted),
+    "NumberInRange": _number(lambda value, wanted: wanted[0] <= value <= wanted[1]),
     "BoolEquals": lambda value, wanted: isinstance(value, bool) and value in wanted,
 }
-_NEGATIVE = {
-    "StringNotIn": "StringIn", "StringNotContains": "StringContains", "StringNotBeginsWith": "StringBeginsWith",
-    "StringNotEndsWith": "StringEndsWith", "NumberNotIn": "NumberIn", "NumberNotInRange": "NumberInRange",
-}
 
 
-def lookup(event: Mapping[str, Any], key: str) -> Any:
+def wants(subscription: SubscriptionConfig, event: Mapping[str, Any]) -> bool:
+    """True when a subscription's filters let an event (Event Grid schema) through: all of them must."""
+    if subscription.event_types and event["eventType"].casefold() not in {t.casefold() for t in subscription.event_types}:
+        return False
+    fold: Callable[[str], str] = (lambda text: text) if subscription.subject_case_sensitive else str.casefold
+    subject = fold(event.get("subject") or "")
+    if not subject.startswith(fold(subscription.subject_begins_with)) or not subject.endswith(fold(subscription.subject_ends_with)):
+        return False
+    named = fields(event)
+    return all(passes(rule, named, subscription.filtering_on_arrays) for rule in subscription.advanced_filters)
+
+
+def passes(rule: AdvancedFilter, event: Mapping[str, Any], arrays: bool) -> bool:
+    """One advanced filter on an event's fields; `arrays`: whether the items of an array are looked at."""
+    value = _lookup(event, rule.key.split("."))
+    absent = value is _MISSING or value is None
+    if rule.operator.startswith("Is"):
+        return absent == (rule.operator == "IsNullOrUndefined")
+    wanted = rule.values or (rule.value,)
+    positive = _POSITIVE[rule.operator.replace("Not", "")]
+    negative = "Not" in rule.operator
+    if absent:
+        return negative
+    if isinstance(value, list):
+        if not arrays:
+            return False
+        return all(not positive(item, wanted) for item in value) if negative else any(positive(item, wanted) for item in value)
+    return positive(value, wanted) != negative
+
+
+def _lookup(value: Any, parts: Sequence[str]) -> Any:
     """The value at a dotted key; names are compared in any case, and a dot may belong to a name."""
-    parts = key.split(".")
-    return _descend(event, parts)
-
-
-def _descend(value: Any, parts: Sequence[str]) -> Any:
     if not parts:
         return value
     if not isinstance(value, Mapping):
@@ -83,39 +84,6 @@ def _descend(value: Any, parts: Sequence[str]) -> Any:
     for length in range(len(parts), 0, -1):
         wanted = ".".join(parts[:length]).casefold()
         for name, item in value.items():
-            if name.casefold() == wanted and (found := _descend(item, parts[length:])) is not _MISSING:
+            if name.casefold() == wanted and (found := _lookup(item, parts[length:])) is not _MISSING:
                 return found
     return _MISSING
-
-
-def matches_filter(rule: AdvancedFilter, event: Mapping[str, Any]) -> bool:
-    """One advanced filter; raises FilterError for an operator that Event Grid does not have."""
-    value = lookup(event, rule.key)
-    operator = rule.operator
-    if operator == "IsNullOrUndefined":
-        return value is _MISSING or value is None
-    if operator == "IsNotNull":
-        return value is not _MISSING and value is not None
-    wanted = list(rule.values) if rule.values else [rule.value]
-    if operator in _NEGATIVE:
-        if value is _MISSING or value is None:
-            return True
-        positive = _POSITIVE[_NEGATIVE[operator]]
-        return all(not positive(item, wanted) for item in (value if isinstance(value, list) else [value]))
-    if operator not in _POSITIVE:
-        raise FilterError(f"{operator!r} is not an operator of advanced filters: use one of {sorted([*_POSITIVE, *_NEGATIVE])}")
-    if value is _MISSING or value is None:
-        return False
-    return any(_POSITIVE[operator](item, wanted) for item in (value if isinstance(value, list) else [value]))
-
-
-def wants(subscription: SubscriptionConfig, event: Mapping[str, Any]) -> bool:
-    """True when a subscription's filters let an event (Event Grid schema) through: all of them must."""
-    if subscription.event_types and event["eventType"].casefold() not in {t.casefold() for t in subscription.event_types}:
-        return False
-    subject = event.get("subject", "").casefold()
-    if not subject.startswith(subscription.subject_begins_with.casefold()):
-        return False
-    if not subject.endswith(subscription.subject_ends_with.casefold()):
-        return False
-    return all(matches_filter(rule, event) for rule in subscription.advanced_filters)

@@ -1,68 +1,95 @@
-"""Event Grid and CloudEvents 1.0 schema: what is accepted, and each in terms of the other."""
+"""Event Grid's schema and CloudEvents 1.0: what is accepted, and each in terms of the other.
+
+Inside, an event has Event Grid's schema; one that was published as a CloudEvent carries the original under
+`_cloud`, so that it is delivered as it came.
+"""
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
+import binascii
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
-from urllib.parse import unquote
 
 from emulator.context import EmulatorError
 
-EVENT_LIMIT = 1024 * 1024
-BATCH_LIMIT = 5000
+ORIGINAL = "_cloud"
+_REQUIRED = ("id", "subject", "eventType", "eventTime")
+_ATTRIBUTES = ("id", "source", "type")
 
 
 class InvalidEvents(EmulatorError):
     """The published events are not what the topic's schema asks for."""
 
 
-def from_cloud(event: Mapping[str, Any], topic: str) -> dict[str, Any]:
-    """A CloudEvent in Event Grid schema; raises InvalidEvents."""
-    for name in ("id", "source", "type"):
-        if not isinstance(event.get(name), str) or not event[name]:
-            raise InvalidEvents(f"a CloudEvent needs {name}")
-    data = event.get("data")
-    if data is None and "data_base64" in event:
-        data = base64.b64decode(event["data_base64"]).decode(errors="replace")
-    return {"id": event["id"], "topic": topic, "subject": event.get("subject", ""), "eventType": event["type"],
-            "eventTime": event.get("time") or datetime.now(UTC).isoformat(), "data": data, "dataVersion": "", "metadataVersion": "1",
-            "_source": event["source"]}
+def accept(event: Any, topic: str, schema: str, now: datetime) -> dict[str, Any]:
+    """An event as it was published, in Event Grid schema and with its topic set; raises InvalidEvents.
 
-
-def check(event: Any, topic: str) -> dict[str, Any]:
-    """An event in Event Grid schema with its topic set; raises InvalidEvents."""
+    `schema` is the topic's: EventGridSchema, CloudEventSchemaV1_0 or any.
+    """
     if not isinstance(event, dict):
         raise InvalidEvents("an event is a JSON object")
-    if event.get("specversion") == "1.0":
-        return from_cloud(event, topic)
-    for name in ("id", "subject", "eventType", "eventTime"):
+    is_cloud = "specversion" in event
+    if is_cloud and schema == "EventGridSchema":
+        raise InvalidEvents("this topic takes events in the EventGridEvent schema, and this one is a CloudEvent")
+    if not is_cloud and schema == "CloudEventSchemaV1_0":
+        raise InvalidEvents("this topic takes events in the CloudEventV10 schema: the property 'specversion' is missing")
+    return _from_cloud(event, topic, now) if is_cloud else _from_grid(event, topic)
+
+
+def _from_grid(event: Mapping[str, Any], topic: str) -> dict[str, Any]:
+    for name in _REQUIRED:
         if not isinstance(event.get(name), str) or not event[name]:
-            raise InvalidEvents(f"an event needs {name}")
+            raise InvalidEvents(f"the property {name!r} is missing, or is not a text")
+    _check_time(event["eventTime"])
     return {"dataVersion": "", "metadataVersion": "1", **event, "topic": topic}
 
 
+def _from_cloud(event: Mapping[str, Any], topic: str, now: datetime) -> dict[str, Any]:
+    if event["specversion"] != "1.0":
+        raise InvalidEvents(f"specversion is {event['specversion']!r}; 1.0 is taken")
+    for name in _ATTRIBUTES:
+        if not isinstance(event.get(name), str) or not event[name]:
+            raise InvalidEvents(f"the attribute {name!r} is missing, or is not a text")
+    if "time" in event:
+        _check_time(event["time"])
+    data = event.get("data")
+    if "data_base64" in event:
+        try:
+            data = base64.b64decode(event["data_base64"], validate=True).decode(errors="replace")
+        except (binascii.Error, TypeError) as error:
+            raise InvalidEvents(f"data_base64 is not base64: {error}") from error
+    return {"id": event["id"], "topic": topic, "subject": event.get("subject") or "", "eventType": event["type"],
+            "eventTime": event.get("time") or timestamp(now), "data": data, "dataVersion": "", "metadataVersion": "1",
+            ORIGINAL: dict(event)}
+
+
+def _check_time(text: Any) -> None:
+    try:
+        datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        raise InvalidEvents(f"{text!r} is not a time in ISO 8601") from None
+
+
 def to_cloud(event: Mapping[str, Any]) -> dict[str, Any]:
-    """An event in Event Grid schema as a CloudEvent."""
-    return {"specversion": "1.0", "id": event["id"], "source": event.get("_source") or event["topic"], "type": event["eventType"],
+    """An event as a CloudEvent: the one that was published, or the same in other words."""
+    if ORIGINAL in event:
+        return dict(event[ORIGINAL])
+    return {"specversion": "1.0", "id": event["id"], "source": event["topic"], "type": event["eventType"],
             "subject": event.get("subject", ""), "time": event["eventTime"], "data": event.get("data")}
 
 
 def to_grid(event: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in event.items() if not name.startswith("_")}
+    """An event in Event Grid schema, as it is delivered."""
+    return {name: value for name, value in event.items() if name != ORIGINAL}
 
 
-def sas_is_valid(token: str, key: str, now: datetime) -> bool:
-    """`r={resource}&e={expiry}&s={signature}` as azure-eventgrid's generate_sas makes it (real time)."""
-    try:
-        unsigned, _, signature = token.rpartition("&s=")
-        expiry = unquote(unsigned.split("&e=")[1]).removesuffix("+00:00")
-        expected = base64.b64encode(hmac.new(base64.b64decode(key), unsigned.encode(), hashlib.sha256).digest()).decode()
-        us_style = "/" in expiry
-        until = datetime.strptime(f"{expiry}+0000", "%m/%d/%Y %I:%M:%S %p%z") if us_style else datetime.fromisoformat(f"{expiry}+00:00")
-        return hmac.compare_digest(unquote(signature), expected) and until > now
-    except (ValueError, IndexError):
-        return False
+def fields(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What filters may ask for: the names of the schema in which the event was published, and Event Grid's."""
+    return {**event.get(ORIGINAL, {}), **to_grid(event)}
+
+
+def timestamp(moment: datetime) -> str:
+    """A time in UTC as Event Grid writes it."""
+    return moment.isoformat().replace("+00:00", "Z")

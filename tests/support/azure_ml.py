@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from starlette.applications import Starlette
+from starlette.types import Receive, Scope, Send
 
 from emulator.azure_ml import AzureMl
 from emulator.config import PlatformConfig, RegistryConfig, WorkspaceConfig
@@ -27,6 +28,25 @@ REGISTRY = (
 )
 
 
+async def eventually[T](look: Callable[[], T | None]) -> T:
+    """What `look` sees, once it sees anything; raises TimeoutError after ten seconds."""
+    async with asyncio.timeout(10):
+        while (seen := look()) is None:  # noqa: ASYNC110 - what is waited for knows no event
+            await asyncio.sleep(0.001)
+    return seen
+
+
+async def end_of(http: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    """What a long-running operation answers at last, polled as a client would."""
+    async with asyncio.timeout(10):
+        while True:
+            answer = await http.get(url)
+            assert int(answer.headers["retry-after-ms"]) >= 50
+            if answer.json()["status"] != "InProgress":
+                return dict(answer.json())
+            await asyncio.sleep(0.001)
+
+
 class StillClock:
     """Time that moves only when told."""
 
@@ -37,8 +57,7 @@ class StillClock:
         return self._now
 
     async def sleep_until(self, when: datetime) -> None:
-        while self._now < when:
-            await asyncio.sleep(0)
+        await eventually(lambda: self._now >= when or None)
 
     def advance(self, seconds: float) -> datetime:
         self._now += timedelta(seconds=seconds)
@@ -133,28 +152,30 @@ class LocalAzureMl:
         )
         context = Context(state, "https://localhost:1", config, self.clock, People(), self.events, self.blobs)
         self.service = AzureMl(context, event_shape=event_shape, image=state / "no-image")
+        self.fault: dict[str, str] | None = None
+        """What makes the operations fail that requests begin from now on: `{"code", "message"}`."""
+        self._app = Starlette(routes=self.service.routes())
         self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(Starlette(routes=self.service.routes())),
+            transport=httpx.ASGITransport(self._serve),
             base_url="https://localhost:1",
             headers={"Authorization": "Bearer ada"},
         )
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As the platform's fault middleware does."""
+        scope.setdefault("state", {})["fail_operation"] = self.fault
+        await self._app(scope, receive, send)
 
     async def put(self, path: str, **properties: Any) -> httpx.Response:
         return await self.http.put(path, json={"properties": properties})
 
     async def finished(self, response: httpx.Response) -> dict[str, Any]:
         """The answer of the operation that a response began, once it has ended."""
-        url = response.headers["Azure-AsyncOperation"]
-        async with asyncio.timeout(10):
-            while (answer := (await self.http.get(url)).json())["status"] == "InProgress":
-                await asyncio.sleep(0.005)
-        return answer
+        return await end_of(self.http, response.headers["Azure-AsyncOperation"])
 
     async def relayed(self, count: int) -> list[dict[str, Any]]:
         """The published events, once there are `count` of them."""
-        async with asyncio.timeout(10):
-            while len(self.events.published) < count:
-                await asyncio.sleep(0.005)
+        await eventually(lambda: len(self.events.published) >= count or None)
         return [event for _, event in self.events.published]
 
 

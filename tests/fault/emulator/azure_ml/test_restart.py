@@ -1,4 +1,4 @@
-"""Azure ML killed in the middle of its work: what had begun is finished, once, and what served serves again."""
+"""Azure ML killed in the middle of its work: what had begun is finished, and what served serves again."""
 
 from __future__ import annotations
 

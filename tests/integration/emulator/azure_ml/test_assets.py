@@ -41,7 +41,7 @@ def test_versions_labels_and_tags(sdk: Sdk, registered: Model, name: str, line: 
     sdk.register(name, "2", line)
     assert sdk.dev.models.get(name, label="latest").version == "2"
     assert [item.version for item in sdk.dev.models.list(name)] == ["2", "1"]
-    registered.tags["approved"] = "yes"
+    registered.tags = {**(registered.tags or {}), "approved": "yes"}
     registered.stage = "Production"
     sdk.dev.models.create_or_update(registered)
     again = sdk.dev.models.get(name, "1")

@@ -27,7 +27,8 @@ def run(raw):
     if body.get("hang"):
         import time
         time.sleep(5)
-    return {"flavour": os.environ["FLAVOUR"], "model": os.listdir(os.environ["AZUREML_MODEL_DIR"]), "pid": os.getpid()}
+    model = os.listdir(os.environ["AZUREML_MODEL_DIR"])
+    return {"flavour": os.environ["FLAVOUR"], "model": model, "pid": os.getpid()}
 """
 
 MORTAL = """

@@ -1,4 +1,4 @@
-"""The registry through the real SDK: sharing copies bytes, uploads go there directly, assets are read by SAS."""
+"""The registry through the real SDK: sharing copies bytes, uploads go there, assets are read by SAS."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.azure_ml import DEV, REGISTRY, LocalAzureMl
+from tests.support.azure_ml import DEV, REGISTRY, SUBSCRIPTION, LocalAzureMl
 
 URI = "azureml://datastores/workspaceblobstore/paths/m"
 MODEL = f"{DEV}/models/m/versions/1"
@@ -201,6 +201,8 @@ async def test_without_a_token_nothing_is_answered(local: LocalAzureMl, headers:
         ("GET", "/subscriptions/s/providers/Microsoft.Other/x", 404),
         ("PATCH", MODEL, 405),
         ("POST", f"{MODEL}/fly", 405),
+        ("GET", DEV.rpartition("/")[0], 200),
+        ("GET", f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.MachineLearningServices/workspaces", 200),
         ("GET", DEV.upper().replace("/SUBSCRIPTIONS", "/subscriptions"), 200),
     ],
 )

@@ -100,14 +100,12 @@ async def test_a_deployment_that_never_succeeded_gets_no_traffic(local: LocalAzu
 async def test_a_failed_update_leaves_the_traffic(local: LocalAzureMl) -> None:
     await endpoint(local, "blue", "green")
     await local.finished(await routed(local, {"blue": 100}))
-    operations = local.service.operations
-    begin = operations.begin
-    operations.begin = lambda kind, resource, payload, fail=None: begin(kind, resource, payload, FAULT)  # type: ignore[method-assign]
+    local.fault = FAULT
     failed = await local.finished(await routed(local, {"green": 100}))
     assert (failed["status"], failed["error"]) == ("Failed", FAULT)
     assert (await read(local))["traffic"] == {"blue": 100}
     assert (await read(local))["provisioningState"] == "Failed"
-    operations.begin = begin  # type: ignore[method-assign]
+    local.fault = None
     await local.finished(await routed(local, {"green": 100}))
     assert (await read(local))["traffic"] == {"green": 100}
 

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from emulator.azure_ml.errors import OperationFailed
 from emulator.azure_ml.operations import Operations
 from emulator.azure_ml.store import ResourceStore
-from tests.support.azure_ml import StillClock
+from tests.support.azure_ml import StillClock, end_of, eventually
 
 
 class Work:
@@ -45,15 +45,10 @@ def engine(path: Path, work: Work) -> tuple[ResourceStore, Operations]:
 
 
 async def ended(operations: Operations, operation: str) -> dict[str, Any]:
-    """What `Azure-AsyncOperation` answers at last."""
-    transport = httpx.ASGITransport(Starlette(routes=operations.routes()))
-    async with httpx.AsyncClient(transport=transport) as client, asyncio.timeout(10):
-        while True:
-            answer = await client.get(operations.response_headers(operation)["Azure-AsyncOperation"])
-            assert int(answer.headers["retry-after-ms"]) >= 50
-            if answer.json()["status"] != "InProgress":
-                return dict(answer.json())
-            await asyncio.sleep(0.005)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(Starlette(routes=operations.routes()))
+    ) as http:
+        return await end_of(http, operations.response_headers(operation)["Azure-AsyncOperation"])
 
 
 async def test_it_runs_after_the_transaction_that_begins_it(tmp_path: Path) -> None:
@@ -73,13 +68,16 @@ async def test_a_transaction_that_is_rolled_back_begins_nothing(tmp_path: Path) 
     work = Work()
     store, operations = engine(tmp_path, work)
     await operations.start()
-    with pytest.raises(RuntimeError), store.transaction():
-        operation = operations.begin("work", "/w/a", {})
-        raise RuntimeError
-    await asyncio.sleep(0)
-    await operations.stop()
-    assert operation
-    assert work.seen == []
+
+    def change() -> None:
+        with store.transaction():
+            operations.begin("work", "/w/a", {})
+            raise RuntimeError("second thoughts")
+
+    with pytest.raises(RuntimeError, match="second thoughts"):
+        change()
+    await ended(operations, operations.begin("work", "/w/b", {"n": 2}))
+    assert work.seen == [{"n": 2}]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +115,7 @@ async def test_what_an_earlier_process_left_is_taken_up(tmp_path: Path) -> None:
     _, operations = engine(tmp_path, first)
     await operations.start()
     operation = operations.begin("work", "/w/a", {"n": 1})
-    while not first.seen:
-        await asyncio.sleep(0)
+    await eventually(lambda: first.seen or None)
     await operations.stop()  # abandoned in the middle, as by kill -9
 
     second = Work()

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from emulator.azure_ml.durations import seconds
 from emulator.azure_ml.online_endpoints import KEYS, token
 from emulator.azure_ml.scoring import Scoring
-from tests.support.azure_ml import PROD, LocalAzureMl
+from tests.support.azure_ml import PROD, LocalAzureMl, eventually
 
 ENDPOINT = f"{PROD}/onlineEndpoints/air-time"
 Answer = Callable[[httpx.Request], Any]
@@ -62,10 +62,14 @@ class Front:
     def deploy(self, name: str, instances: int = 1, **settings: Any) -> None:
         request = {"maxConcurrentRequestsPerInstance": 1, "requestTimeout": "PT5S", **settings}
         properties = {"provisioningState": "Succeeded", "requestSettings": request}
-        resource = {"id": f"{ENDPOINT}/deployments/{name}", "name": name, "sku": {"capacity": instances}}
-        self.local.service.store.put(
-            resource["id"], {**resource, "properties": properties, "_serving": {"cwd": "x"}}
-        )  # type: ignore[arg-type]
+        resource = {
+            "id": f"{ENDPOINT}/deployments/{name}",
+            "name": name,
+            "sku": {"capacity": instances},
+            "properties": properties,
+            "_serving": {"cwd": "x"},
+        }
+        self.local.service.store.put(f"{ENDPOINT}/deployments/{name}", resource)
         self.processes.answers[name] = lambda request: httpx.Response(200, json={"from": name})
 
     async def score(self, body: bytes = b"{}", **headers: str) -> httpx.Response:
@@ -114,7 +118,7 @@ async def test_keys(front: Front) -> None:
         ("", 401),
         ("é", 401),
     ):
-        headers = {"Authorization": f"Bearer {key}".encode()}
+        headers = {b"Authorization": f"Bearer {key}".encode()}
         answer = await front.http.post("/endpoints/air-time/score", headers=headers)
         assert answer.status_code == status
 
@@ -180,9 +184,7 @@ async def test_more_than_twice_the_concurrency_is_429(front: Front) -> None:
 
     front.processes.answers["blue"] = slow
     waiting = [asyncio.create_task(front.score()) for _ in range(8)]
-    async with asyncio.timeout(10):
-        while front.processes.asked["blue"] < 8:
-            await asyncio.sleep(0)
+    await eventually(lambda: front.processes.asked["blue"] == 8 or None)
     assert (await front.score()).status_code == 429
     gate.set()
     assert {(await task).status_code for task in waiting} == {200}
@@ -203,9 +205,7 @@ async def test_the_mirror_gets_a_copy_and_its_answer_is_thrown_away(front: Front
     answers = [await front.score(b"live") for _ in range(200)]
     assert {answer.headers["azureml-model-deployment"] for answer in answers} == {"blue"}
     assert {answer.status_code for answer in answers} == {200}
-    async with asyncio.timeout(10):
-        while len(copies) < 70:
-            await asyncio.sleep(0)
+    await eventually(lambda: len(copies) >= 70 or None)
     assert len(copies) < 130
     assert set(copies) == {b"live"}
 

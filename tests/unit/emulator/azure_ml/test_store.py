@@ -39,11 +39,16 @@ def test_deleting_takes_what_is_below_and_nothing_beside(store: ResourceStore) -
 
 def test_a_transaction_is_all_or_nothing(store: ResourceStore) -> None:
     store.put("/a", {"n": 1})
-    with pytest.raises(RuntimeError), store.transaction():
-        store.put("/a", {"n": 2})
+
+    def change() -> None:
         with store.transaction():
-            store.put("/b", {})
-        raise RuntimeError
+            store.put("/a", {"n": 2})
+            with store.transaction():
+                store.put("/b", {})
+            raise RuntimeError("second thoughts")
+
+    with pytest.raises(RuntimeError, match="second thoughts"):
+        change()
     assert store.get("/a") == {"n": 1}
     assert store.get("/b") is None
 
