@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from emulator.certificates import Certificates
-from emulator.context import EmulatorError
+from emulator.errors import EmulatorError
 
 PACKAGE = Path(__file__).parent / "node" / "node_modules" / "azurite"
 KINDS = ("blob", "queue", "table")

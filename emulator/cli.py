@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from emulator.context import EmulatorError
+from emulator.errors import EmulatorError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Azure ML, Event Grid, Functions, identity and storage on this machine.")
 functions = typer.Typer(no_args_is_help=True, help="The Functions host alone.")
 app.add_typer(functions, name="functions")
-_errors = Console(stderr=True, highlight=False)
+_output, _errors = Console(highlight=False), Console(stderr=True, highlight=False)
+_END_WITHIN = 30.0
+
+State = Annotated[Path, typer.Option(help="Folder that keeps everything; start on it again to go on.")]
 
 
 @app.command()
 def up(
-    state: Annotated[Path, typer.Option(help="Folder that keeps everything; start on it again to go on.")],
+    state: State,
     ports: Annotated[str, typer.Option(help="`fixed` for the documented ports, `auto` for free ones.")] = "fixed",
     config: Annotated[Path, typer.Option(help="What the platform consists of.")] = Path("platform.yaml"),
     no_functions: Annotated[bool, typer.Option("--no-functions", help="Without the Functions host: for work with the SDKs alone.")] = False,
@@ -35,12 +41,28 @@ def up(
 
         async def main() -> None:
             await Platform(settings, state, automatic_ports=ports == "auto", functions=not no_functions,
-                           app=config.resolve().parent / settings.app.path, say=lambda text: print(text, flush=True)).run()
+                           app=config.resolve().parent / settings.app.path, say=_say).run()
 
         asyncio.run(main())
     except EmulatorError as error:
-        _errors.print(f"{type(error).__name__}: {error}", style="red", markup=False)
-        raise typer.Exit(1) from error
+        _fail(error)
+
+
+@app.command()
+def stop(state: State) -> None:
+    """End the platform that runs on a state folder, and wait until it has ended."""
+    from emulator.lock import running
+
+    process = running(state)
+    if process is None:
+        _output.print(f"no platform runs on {state}", markup=False)
+        return
+    os.kill(process, signal.SIGTERM)
+    deadline = time.monotonic() + _END_WITHIN
+    while running(state) is not None:
+        if time.monotonic() > deadline:
+            _fail(EmulatorError(f"process {process} did not end within {_END_WITHIN:g} s"))
+        time.sleep(0.05)
 
 
 @functions.command()
@@ -53,6 +75,18 @@ def start(
     from emulator.functions_host.command import serve
 
     serve(app_folder.resolve(), port, state or app_folder.resolve() / ".functions")
+
+
+def _say(text: str) -> None:
+    """A line of progress: in colour for people, plain for scripts, and at once for both."""
+    style = {"ready": "bold green", "ending": "dim"}.get(text) if _output.is_terminal else None
+    _output.print(text, style=style, markup=False, soft_wrap=True)
+    _output.file.flush()
+
+
+def _fail(error: EmulatorError) -> None:
+    _errors.print(f"{type(error).__name__}: {error}", style="red", markup=False, soft_wrap=True)
+    raise typer.Exit(1) from error
 
 
 if __name__ == "__main__":

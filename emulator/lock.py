@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from emulator.context import EmulatorError
+from emulator.errors import EmulatorError
 
 
 class AlreadyRunning(EmulatorError):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from emulator import azurite, certificates, environment, ports
 from emulator.config import PlatformConfig
-from emulator.context import EmulatorError
+from emulator.errors import EmulatorError
 from emulator.lock import StateLock
 from emulator.processes import Processes
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from emulator.context import EmulatorError
+from emulator.errors import EmulatorError
 
 FIXED = {"platform": 8443, "proxy": 8444, "functions": 7071, "blob": 10000, "queue": 10001, "table": 10002}
 """What `--ports fixed` uses: 7071 and 10000 to 10002 are the usual ports of Core Tools and Azurite."""

@@ -99,7 +99,7 @@ class ForkServer:
         if self._warming is not None:
             self._warming.cancel()
             await asyncio.gather(self._warming, return_exceptions=True)
-        if self._host is None:
+        if self._host is None or self._reader is None:
             return
         assert self._host.stdin is not None
         self._host.stdin.close()
@@ -107,9 +107,7 @@ class ForkServer:
             await asyncio.wait_for(self._host.wait(), 5)
         except TimeoutError:
             self._host.kill()
-            await self._host.wait()
-        if self._reader is not None:
-            await self._reader
+        await self._reader
 
     async def _ensure(self) -> None:
         async with self._lock:
@@ -120,8 +118,9 @@ class ForkServer:
         if not self._python.exists():
             raise ImageMissing(f"{self._python} does not exist: set up the inference image (make setup).")
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._host = self._reader = None
         with self._log.open("ab") as log:
-            self._host = await asyncio.create_subprocess_exec(
+            host = await asyncio.create_subprocess_exec(
                 str(self._python),
                 str(_HOST),
                 str(os.getpid()),
@@ -130,10 +129,17 @@ class ForkServer:
                 stderr=log,
                 env=base_environment(self._python),
             )
-        assert self._host.stdout is not None
-        if not await self._host.stdout.readline():
+        assert host.stdout is not None
+        try:
+            ready = await host.stdout.readline()
+        except asyncio.CancelledError:
+            host.kill()  # it has forked nothing yet
+            await host.wait()
+            raise
+        if not ready:
             raise HostDied(f"The inference host did not start; see {self._log}")
-        self._reader = asyncio.create_task(self._read(self._host), name="inference host")
+        self._host = host
+        self._reader = asyncio.create_task(self._read(host), name="inference host")
 
     async def _read(self, host: asyncio.subprocess.Process) -> None:
         assert host.stdout is not None
@@ -141,14 +147,18 @@ class ForkServer:
             message = json.loads(line)
             if "id" in message:
                 process = ScoringProcess(message["pid"], message["port"])
-                self._processes[message["pid"]] = process
-                self._waiting.pop(message["id"]).set_result(process)
+                self._processes[process.pid] = process
+                answer = self._waiting.pop(message["id"])
+                if answer.cancelled():
+                    process.signal(signal.SIGKILL)  # nobody knows of it
+                else:
+                    answer.set_result(process)
             else:
                 self._end(message["pid"], message["exit"])
         for pid in list(self._processes):
             self._end(pid, -signal.SIGKILL)
         for answer in self._waiting.values():
-            if not answer.done():
+            if not answer.cancelled():
                 answer.set_exception(HostDied(f"The inference host ended; see {self._log}"))
         self._waiting.clear()
 

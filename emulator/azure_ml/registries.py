@@ -63,6 +63,7 @@ class Registries:
                 "client_id": request.caller.client_id,
             },
         }
+        self._azure_ml.scorers.warm()  # what is shared is about to be deployed
         operation = self._azure_ml.operations.begin(IMPORT, target_id, payload, request.fail)
         return Response(status_code=202, headers=self._azure_ml.operations.response_headers(operation))
 

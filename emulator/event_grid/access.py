@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
-from emulator.context import IdentityVerifier, Unauthorized
+from emulator.context import IdentityVerifier
+from emulator.errors import Unauthorized
 
 
 def topic_key(topic: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from emulator.context import EmulatorError
+from emulator.errors import EmulatorError
 
 ORIGINAL = "_cloud"
 _REQUIRED = ("id", "subject", "eventType", "eventTime")

@@ -17,7 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from emulator.config import IdentityConfig, PlatformConfig
-from emulator.context import Caller, Unauthorized
+from emulator.context import Caller
+from emulator.errors import Unauthorized
 from emulator.identity.secrets import Secrets
 from emulator.identity.tokens import LIFETIME, TokenSigner
 

@@ -13,7 +13,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from emulator.context import Unauthorized
+from emulator.errors import Unauthorized
 
 LIFETIME = 24 * 3600
 """Seconds; real time, as for every token."""

@@ -11,6 +11,7 @@ from pilotage.azureml.artifacts import Artifact
 from pilotage.azureml.connections import REGISTRY_ROLE, WORKSPACE_ROLE, Connections
 from pilotage.azureml.history import RunHistory, owner
 from pilotage.azureml.locations import BlobPath, DatastorePath, job_of_path, parse_location
+from pilotage.azureml.sdk import word
 from pilotage.domain.assets import ArtifactDigest, AssetRef, DataVersion, EnvironmentVersion, ModelVersion, Submitter
 from pilotage.domain.canonical import digest
 from pilotage.errors import Busy, Conflict, InvalidInput, NotFound
@@ -45,7 +46,7 @@ class WorkspaceModelRegistry:
             found = client.models.get(name=ref.name, version=ref.version)
         path = str(found.path or "")
         return ModelVersion(
-            ref=ref, id=_asset_id(ref, "models", found.id), type=str(found.type or "custom_model"), path=path,
+            ref=ref, id=_asset_id(ref, "models", found.id), type=word(found.type) or "custom_model", path=path,
             tags=_texts(found.tags), properties=_texts(found.properties), description=str(found.description or ""),
             created_by=str(getattr(found.creation_context, "created_by", None) or ""), job=found.job_name or job_of_path(path))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pilotage.azure_errors import azure_errors
 from pilotage.azureml.connections import WORKSPACE_ROLE, Connections
 from pilotage.azureml.scoring import Scoring
+from pilotage.azureml.sdk import word
 from pilotage.domain.rollout import check_sum, normal
 from pilotage.errors import Busy, Conflict, NotFound
 from pilotage.ports import Answer, DeploymentSpec, DeploymentState, EndpointState
@@ -57,9 +58,9 @@ class OnlineDeployments:
             found = _or_none(client.online_endpoints.get, name)
             if isinstance(found, KubernetesOnlineEndpoint):
                 raise Conflict(f"{workspace}/{name} is a Kubernetes endpoint, not a managed one")
-            if found is not None and found.provisioning_state == DELETING:
+            if found is not None and _state(found) == DELETING:
                 raise Busy(f"{workspace}/{name} is being deleted")
-            if found is None or found.provisioning_state == "Failed":
+            if found is None or _state(found) == "Failed":
                 client.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=name, auth_mode="key", tags=tags))
         self._scoring.forget(workspace, name)
 
@@ -69,7 +70,7 @@ class OnlineDeployments:
         wanted = normal(traffic)
         with self._asking(workspace, f"set the traffic of {workspace}/{endpoint}") as client:
             found = client.online_endpoints.get(endpoint)
-            if normal(found.traffic) == wanted and found.provisioning_state == "Succeeded":
+            if normal(found.traffic) == wanted and _state(found) == "Succeeded":
                 return
             found.traffic = wanted
             # A deployment takes live traffic or a mirror of it, not both.
@@ -144,9 +145,7 @@ def _deployment(workspace: str, endpoint: str, found: Any) -> DeploymentState:
 
 
 def _state(found: Any) -> str:
-    """Azure's word for the state: the SDK gives text for some resources and an enumeration for others."""
-    state = found.provisioning_state or ""
-    return str(getattr(state, "value", state))
+    return word(found.provisioning_state)
 
 
 def _tags(found: Any) -> dict[str, str]:

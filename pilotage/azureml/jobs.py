@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pilotage.azure_errors import azure_errors
 from pilotage.azureml.connections import WORKSPACE_ROLE, Connections
 from pilotage.azureml.history import RunHistory, failure
+from pilotage.azureml.sdk import word
 from pilotage.domain.assets import AssetRef
 from pilotage.errors import Busy, Conflict, InvalidInput
 from pilotage.ports import JobSpec, JobState
@@ -53,7 +54,7 @@ class PipelineJobs:
             found = _or_none(client, name)
         if found is None:
             return None
-        state = JobState(name=name, status=str(found.status or "NotStarted"))
+        state = JobState(name=name, status=word(found.status) or "NotStarted")
         if state.status == "Failed":
             run = self._history.run(self._connections.workspace(workspace), name)
             state = state.model_copy(update={"message": failure(run or {})})

@@ -69,6 +69,11 @@ def base_url(client: MLClient) -> str:
     return str(client._base_url)
 
 
+def word(value: Any) -> str:
+    """A state as Azure writes it: the SDK gives some as text and some as an enum, whose `str` is Python's own."""
+    return str(getattr(value, "value", value) or "")
+
+
 def workspace_guid(workspace: Any) -> str:
     """The id of a workspace in asset ids; the entity keeps it to itself."""
     return str(workspace._workspace_id)

@@ -70,6 +70,6 @@ def test_killed_while_a_rollback_has_moved_the_traffic(faulty: Lines) -> None:
     wait_for("the rollback being held", lambda: True if line.platform.holding(fault) else None)
     line.platform.kill()
     line.platform.restart()
-    line.reach(second, "rolled_back")
+    wait_for("the rollback's end", lambda: True if line.get(second)["phase"] == "rolled_back" else None)
     assert line.traffic() == before
     assert line.get(first)["phase"] == "succeeded"

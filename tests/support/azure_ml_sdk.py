@@ -55,6 +55,28 @@ class Sdk:
         )
         return str(shared.id)
 
+    def begin_import(self, model: Model) -> None:
+        """What `share` begins by, without waiting for its end."""
+        from azure.ai.ml._utils._registry_utils import begin_import_registry_asset
+
+        workspace = self.dev.workspaces.get(self.platform.env["AZUREML_WORKSPACE_DEV"])
+        guid = str(workspace.discovery_url).rpartition("/")[2]
+        source = f"azureml://locations/{workspace.location}/workspaces/{guid}/models/{model.name}/versions/{model.version}"
+        wanted = {
+            "referenceType": "Id",
+            "destinationName": model.name,
+            "destinationVersion": model.version,
+            "sourceAssetId": source,
+        }
+        operations = self.registry.models
+        begin_import_registry_asset(
+            operations._registry_service_client,
+            operations._resource_group_name,
+            operations._registry_name,
+            {"properties": wanted},
+            wait=False,
+        )
+
     def deploy(self, endpoint: str, name: str, model: str, **settings: Any) -> ManagedOnlineDeployment:
         """Create or update a deployment on the production workspace and wait for its end."""
         from azure.ai.ml.entities import ManagedOnlineDeployment

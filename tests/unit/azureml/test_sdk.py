@@ -83,6 +83,12 @@ def test_patience_reaches_every_client(client: MLClient) -> None:
     assert pipeline._transport.connection_config.timeout == 20
 
 
+def test_states_are_azures_words_whatever_type_the_sdk_gives_them() -> None:
+    from azure.ai.ml._restclient.arm_ml_service.models import JobStatus
+
+    assert [sdk.word(value) for value in (JobStatus.COMPLETED, "Running", None)] == ["Completed", "Running", ""]
+
+
 def test_a_cloud_whose_metadata_cannot_be_read_is_not_taken_for_public_azure(public_cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK falls back to public Azure, and stays there for the rest of the process."""
     url = "https://localhost:1/metadata/endpoints?api-version=2019-05-01"
