@@ -37,7 +37,7 @@ class Platform:
                 # A pipe that nobody reads fills up and stops the writer.
                 threading.Thread(target=self._process.stdout.read, daemon=True).start()
                 return read_env(self._state / "env")
-            self._narrator.say(f"platform: {lines[-1].strip()}", "dim")
+            self._narrator.say(lines[-1].strip(), "dim")
         raise PlatformFailed("the local platform did not start:\n" + "\n".join(lines[-20:]))
 
     def __exit__(self, *_: object) -> None:

@@ -37,7 +37,7 @@ class Story:
         folder = self.scientist.train("winter")
         self.narrator.say("trained on winter flights, on this machine, with the sample's own scripts")
         self._register(folder, "1")
-        promotion = self._through("1", {"1": 100})
+        promotion = self._through(self._await_version("1"))
         self._scores_like(folder, "winter")
         return promotion
 
@@ -49,10 +49,10 @@ class Story:
         self.narrator.say("drift alert published to the custom topic (azure-eventgrid), twice: Event Grid delivers at least once")
         job = self._with_time("the retraining job", self.scientist.retraining_job, "PT10M", "the policy gathers alerts for 10 minutes")
         self.narrator.good(f"retraining job {job} runs in mlw-dev")
-        self._await_version("2", timeout=240)
+        promotion = self._await_version("2", timeout=240)
         if len(self.scientist.retraining_jobs()) != 1:
             raise NotObserved(f"one alert delivered twice started {self.scientist.retraining_jobs()}")
-        promotion = self._through("2", {"2": 100})
+        self._through(promotion)
         folder = self.scientist.download("2")
         self._scores_like(folder, "summer")
         return promotion
@@ -107,9 +107,8 @@ class Story:
         self.narrator.good(f"event received, promotion {promotion} started")
         return promotion
 
-    def _through(self, version: str, shares: dict[str, int]) -> str:
+    def _through(self, promotion: str) -> str:
         """Follow a promotion to its end in production, approving on the way."""
-        promotion = self._await_version(version)
         found = self._follow(promotion, until=ENDED | {"awaiting_approval"})
         if found["phase"] != "awaiting_approval":
             raise NotObserved(f"{promotion} ended {found['phase']}: {found.get('message')}")

@@ -56,6 +56,9 @@ def rollout(ctx: task.OrchestrationContext, request: dict) -> Steps:
         phase, message = stopped.phase, stopped.message
     except _Breach as breach:
         phase, message = yield from _restore(ctx, wanted, evidence, breach)
+    except StepFailed as failed:  # before the endpoint was ours: nothing was touched
+        phase = PromotionPhase.ROLLED_BACK if failed.kind == "StaleEpoch" else PromotionPhase.ERRORED
+        message = f"{failed.activity}: {failed.kind}: {failed}"
     return RolloutResult(cursor=evidence.cursor, outcome=phase.value, message=message).wire()
 
 
