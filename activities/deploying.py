@@ -12,10 +12,13 @@ LOG_LINES = 30
 
 @effect
 def begin_endpoint(payload: dict) -> dict:
-    """{"workspace", "endpoint", "tags"}: create the endpoint unless it is there."""
+    """{"workspace", "endpoint", "tags"}: create the endpoint unless it is there. One whose creation failed is created again."""
     deployments = app().deployments
-    if deployments.endpoint(payload["workspace"], payload["endpoint"]) is None:
-        deployments.begin_create_endpoint(payload["workspace"], payload["endpoint"], payload["tags"])
+    where = (payload["workspace"], payload["endpoint"])
+    found = deployments.endpoint(*where)
+    # One that failed and has deployments may well serve: creating it anew would take its traffic away.
+    if found is None or (found.provisioning_state == "Failed" and not deployments.deployments(*where)):
+        deployments.begin_create_endpoint(*where, payload["tags"])
     return {}
 
 

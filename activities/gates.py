@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterator
 from itertools import batched
 from typing import Any
 
+from activities import samples
 from activities.effect import effect
 from pilotage.bootstrap import app
 from pilotage.domain.assets import DataVersion
 from pilotage.domain.gates import SampleAnswer, compute_metric, judge_metric, judge_smoke
 from pilotage.domain.policy import MetricGate, SmokeGate
-from pilotage.errors import InvalidInput
+from pilotage.errors import InvalidInput, Throttled
 from pilotage.ports import Answer
 
-DATA_LIMIT = 32 * 1024 * 1024
-"""Bytes of gate data that a function reads; larger data belongs in an Azure ML job."""
 BATCH = 500
 """Rows a scoring request: well under the endpoint's payload limit."""
 
@@ -28,7 +24,7 @@ BATCH = 500
 def run_smoke(payload: dict) -> dict:
     """{"workspace", "endpoint", "name", "gate": SmokeGate, "data": DataVersion} -> {"result": GateResult}."""
     gate = SmokeGate.model_validate(payload["gate"])
-    answers = [_sample(payload, request) for request in _requests(DataVersion.model_validate(payload["data"]))]
+    answers = [_sample(payload, request, rows) for request, rows in samples.requests(DataVersion.model_validate(payload["data"]))]
     return {"result": judge_smoke(gate, answers).model_dump(mode="json")}
 
 
@@ -37,12 +33,15 @@ def run_metric(payload: dict) -> dict:
     """{..., "gate": MetricGate, "data": DataVersion} -> {"result": GateResult}: scored by the deployment, computed here."""
     gate = MetricGate.model_validate(payload["gate"])
     data = DataVersion.model_validate(payload["data"])
-    columns, rows = _table(data)
+    columns, rows = samples.table(data)
     if gate.target not in columns:
         raise InvalidInput(f"the holdout {data.id} has no column {gate.target!r} (it has {', '.join(columns)}): mend the gate's target")
     label = columns.index(gate.target)
     features = [name for name in columns if name != gate.target]
     truth, predicted = [row[label] for row in rows], []
+    unlabelled = sum(value is None or (gate.metric != "accuracy" and not _is_number(value)) for value in truth)
+    if unlabelled:
+        raise InvalidInput(f"{unlabelled} of {len(rows)} rows of the holdout {data.id} have no {gate.target!r} that {gate.metric} can use")
     for batch in batched(rows, BATCH, strict=False):
         body = {"input_data": {"columns": features, "index": list(range(len(batch))),
                                "data": [[value for at, value in enumerate(row) if at != label] for row in batch]}}
@@ -58,76 +57,19 @@ def run_metric(payload: dict) -> dict:
     return {"result": judge_metric(gate, value=value, rows=len(rows), holdout=data.digest.value).model_dump(mode="json")}
 
 
-def _requests(data: DataVersion) -> Iterator[dict[str, Any]]:
-    """The sample requests of an asset: each .json file one request, each line of a .jsonl file one."""
-    for path, content in app().registry.read_data(data.ref, DATA_LIMIT):
-        lines = content.decode().splitlines() if path.endswith(".jsonl") else [content.decode()]
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                request = json.loads(line)
-            except ValueError as error:
-                raise InvalidInput(f"sample request {path}:{number} of {data.id} is not JSON: {error}") from error
-            if not isinstance(request, dict):
-                raise InvalidInput(f"sample request {path}:{number} of {data.id} is not an object")
-            yield request
-
-
-def _table(data: DataVersion) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of a labelled asset: CSV with a header, or JSON lines of objects."""
-    columns: list[str] = []
-    rows: list[list[Any]] = []
-    for path, content in app().registry.read_data(data.ref, DATA_LIMIT):
-        if path.endswith(".csv"):
-            reader = csv.reader(io.StringIO(content.decode()))
-            header = next(reader, [])
-            found = [[_cell(text) for text in line] for line in reader if line]
-        elif path.endswith(".jsonl"):
-            records = [json.loads(line) for line in content.decode().splitlines() if line.strip()]
-            header = list(records[0]) if records else []
-            found = [[record.get(name) for name in header] for record in records]
-        else:
-            continue
-        if columns and header != columns:
-            raise InvalidInput(f"the files of {data.id} have different columns: {columns} and {header} in {path}")
-        columns = header
-        rows += found
-    if not columns:
-        raise InvalidInput(f"the holdout {data.id} has no .csv or .jsonl file")
-    return columns, rows
-
-
-def _cell(text: str) -> Any:
-    """CSV has no types: what reads as a number is one, the empty cell is null, the rest is text."""
-    if text == "":
-        return None
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _sample(payload: dict, request: dict[str, Any]) -> SampleAnswer:
+def _sample(payload: dict, request: dict[str, Any], rows: int) -> SampleAnswer:
     answer = _score(payload, request)
     values = _predictions(answer)
     return SampleAnswer(
-        status=answer.status, rows_asked=_rows(request), rows_predicted=None if values is None else len(values),
+        status=answer.status, rows_asked=rows, rows_predicted=None if values is None else len(values),
         finite=values is not None and all(_is_finite(value) for value in values), seconds=answer.seconds, detail=answer.body[:500])
 
 
 def _score(payload: dict, body: dict[str, Any]) -> Answer:
-    return app().deployments.score(payload["workspace"], payload["endpoint"], json.dumps(body).encode(), deployment=payload["name"])
-
-
-def _rows(request: dict[str, Any]) -> int:
-    """Rows of an MLflow scoring request in split, records or plain list form."""
-    data = request.get("input_data", request.get("data", []))
-    if isinstance(data, dict):
-        data = data.get("data", [])
-    return len(data) if isinstance(data, list) else 0
+    answer = app().deployments.score(payload["workspace"], payload["endpoint"], json.dumps(body).encode(), deployment=payload["name"])
+    if answer.status == 429:  # too many requests at once says nothing of the model
+        raise Throttled(f"{payload['endpoint']}/{payload['name']} asks for fewer requests")
+    return answer
 
 
 def _predictions(answer: Answer) -> list[Any] | None:

@@ -52,4 +52,5 @@ class Activity(StrEnum):
     # the sweeper
     REAP = "reap"
     FIND_ORPHANS = "find_orphans"
+    REMOVE_ORPHAN = "remove_orphan"
     DROP_RETAINED = "drop_retained"

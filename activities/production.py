@@ -11,6 +11,7 @@ from pilotage.bootstrap import app
 from pilotage.domain.phase import PromotionPhase
 from pilotage.domain.plan import Plan, PriorState
 from pilotage.domain.rollout import check_sum, normal
+from pilotage.errors import Busy
 from pilotage.messages import LiveModel, Retained
 
 
@@ -25,8 +26,11 @@ def prior_state(workspace: str, endpoint: str) -> PriorState:
     return PriorState(exists=True, traffic=traffic, models=models)
 
 
-def _has_ended(owner: str) -> bool:
-    """True when the owner's promotion is over, so that its ownership is only left behind."""
+def has_ended(owner: str) -> bool:
+    """True when the owner's promotion is over, so that its ownership is only left behind.
+
+    A rollback is not in this index, and keeps the endpoint until it is done: nobody rolls out over a rollback.
+    """
     row = app().ledger.promotions.get(owner)
     return row is not None and PromotionPhase(row.phase).terminal
 
@@ -35,7 +39,7 @@ def _has_ended(owner: str) -> bool:
 def acquire_endpoint(payload: dict) -> dict:
     """{"workspace", "endpoint", "promotion", "model", "version"} -> {"state": owned|busy|older, "epoch", "owner", "live"}."""
     got = app().ledger.endpoints.acquire(
-        payload["workspace"], payload["endpoint"], payload["promotion"], payload["model"], payload["version"], _has_ended)
+        payload["workspace"], payload["endpoint"], payload["promotion"], payload["model"], payload["version"], has_ended)
     return {"state": got.state, "epoch": got.epoch, "owner": got.owner, "live": got.live.version if got.live else None}
 
 
@@ -82,13 +86,16 @@ def read_last_good(payload: dict) -> dict:
 
 @effect
 def begin_traffic(payload: dict) -> dict:
-    """{"workspace", "endpoint", "owner", "epoch", "traffic"}: refused StaleEpoch when a newer owner has the endpoint."""
+    """{"workspace", "endpoint", "owner", "epoch", "traffic"}: refused StaleEpoch when a newer owner has the endpoint.
+
+    A split that reads as wanted on an endpoint whose last change failed is written again: it may not be what serves.
+    """
     this = app()
     workspace, endpoint, traffic = payload["workspace"], payload["endpoint"], payload["traffic"]
     check_sum(traffic)
     this.ledger.endpoints.check(workspace, endpoint, payload["owner"], payload["epoch"])
     found = this.deployments.endpoint(workspace, endpoint)
-    if found is None or normal(found.traffic) != normal(traffic):
+    if found is None or normal(found.traffic) != normal(traffic) or found.provisioning_state in ("Failed", "Canceled"):
         this.deployments.begin_set_traffic(workspace, endpoint, traffic)
     this.ledger.endpoints.check(workspace, endpoint, payload["owner"], payload["epoch"])
     return {}
@@ -109,12 +116,13 @@ def traffic_state(payload: dict) -> dict:
 
 @effect
 def raise_epoch(payload: dict) -> dict:
-    """{"workspace", "endpoint", "rollback"} -> {"epoch", "displaced", "live"}; the same rollback gets the same epoch again."""
-    ledger = app().ledger
-    before = ledger.endpoints.get(payload["workspace"], payload["endpoint"])
-    row = ledger.endpoints.raise_epoch(payload["workspace"], payload["endpoint"], payload["rollback"])
-    displaced = before.owner if before and before.owner != payload["rollback"] else None
-    return {"epoch": row.epoch, "displaced": displaced, "live": row.live.wire() if row.live else None}
+    """{"workspace", "endpoint", "rollback", "promotion"} -> {"epoch", "displaced", "live"}: the owner from whom it was taken.
+
+    The same rollback gets the same epoch again.
+    """
+    row = app().ledger.endpoints.raise_epoch(
+        payload["workspace"], payload["endpoint"], payload["rollback"], payload.get("promotion"))
+    return {"epoch": row.epoch, "displaced": row.displaced_owner, "live": row.live.wire() if row.live else None}
 
 
 @effect
@@ -135,9 +143,10 @@ def release_endpoint(payload: dict) -> dict:
 
 @effect
 def mark_rolled_back(payload: dict) -> dict:
-    """{"promotion", "message", "at"}: show the promotion as rolled back; its own entries, if it still runs, follow."""
-    ledger = app().ledger
-    row = ledger.promotions.get(payload["promotion"])
-    if row is not None and row.phase != PromotionPhase.ROLLED_BACK:
-        ledger.promotions.force_phase(row.id, row.phase, PromotionPhase.ROLLED_BACK.value, payload["message"], payload["at"])
+    """{"promotion", "message", "at"}: show the promotion as rolled back, for good, also while it still writes its last entries."""
+    promotions = app().ledger.promotions
+    row = promotions.get(payload["promotion"])
+    if row is not None and row.phase != PromotionPhase.ROLLED_BACK and not promotions.force_phase(
+            row.id, row.phase, PromotionPhase.ROLLED_BACK.value, payload["message"], payload["at"]):
+        raise Busy(f"{row.id} moved on from {row.phase} meanwhile")
     return {}

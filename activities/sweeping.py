@@ -5,13 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 
 from activities.effect import effect
+from activities.production import has_ended
 from pilotage.bootstrap import app
-from pilotage.domain.names import child_id
 from pilotage.domain.phase import PromotionPhase
 from pilotage.domain.rollout import normal
-from pilotage.messages import EndpointRow
+from pilotage.errors import PilotageError
+from pilotage.messages import EndpointRow, PromotionRow
+from pilotage.ports import DeploymentState, EndpointState
 
 PROMOTION_TAG = "pilotage-promotion"
+DELETING = "Deleting"
+ORPHANS_AT_ONCE = 40
+"""What one answer holds at the names' longest; the next sweep takes the rest."""
 
 
 @effect
@@ -21,53 +26,93 @@ def reap(payload: dict) -> dict:
     row = ledger.promotions.get(payload["promotion"])
     if row is None or PromotionPhase(row.phase).terminal:
         return {"rollback": None}
-    was = PromotionPhase(row.phase)
     owned = ledger.endpoints.get(row.workspace, row.endpoint) if row.endpoint else None
-    undo = None
-    if was is PromotionPhase.ROLLING_OUT and owned is not None and owned.owner == row.id and ledger.last_good.get(row.id) is not None:
-        undo = {"id": child_id(row.id, "reaped"), "promotion": row.id, "workspace": row.workspace, "endpoint": row.endpoint}
+    if owned is not None and _is_left_halfway(row, owned):
+        return {"rollback": {"promotion": row.id, "workspace": row.workspace, "endpoint": row.endpoint}}
+    if owned is not None and owned.live is not None and owned.live.promotion == row.id:
+        phase, message = PromotionPhase.SUCCEEDED, "its rollout was over before its orchestration ended"
     else:
-        ledger.promotions.force_phase(row.id, row.phase, PromotionPhase.TERMINATED.value,
-                                      f"its orchestration ended while {was.value}; retry to start again", payload["at"])
-    return {"rollback": undo}
+        phase, message = PromotionPhase.TERMINATED, f"its orchestration ended while {row.phase}; retry to start again"
+    ledger.promotions.force_phase(row.id, row.phase, phase.value, message, payload["at"])
+    return {"rollback": None}
+
+
+def _is_left_halfway(row: PromotionRow, owned: EndpointRow) -> bool:
+    """True while the promotion's traffic may stand: it owns the endpoint, or its rollback took that and did not end well.
+
+    (A rollback that ends well shows the promotion as rolled back, and then nobody asks.)
+    """
+    last_good = app().ledger.last_good.get(row.id)
+    if last_good is None:
+        return False
+    if owned.owner == row.id:
+        return True
+    if owned.rollback is None or owned.owner not in (None, owned.rollback) or row.id not in owned.displaced:
+        return False
+    accepted = app().ledger.passports.entries(owned.rollback)[:1]
+    live = owned.live.wire() if owned.live else None
+    return live == last_good["live"] and all(entry.data.get("promotion") == row.id for entry in accepted)
 
 
 @effect
 def find_orphans(payload: dict) -> dict:
-    """{"at"} -> {"orphans": [{"workspace", "endpoint", "name", "promotion", "why"}]}.
+    """{"at"} -> {"orphans": [{"workspace", "endpoint", "name", "promotion", "why"}], "unread": [why]}.
 
-    An orphan carries our tag, takes no traffic, is not live, is not kept for a rollback, and its promotion is over.
+    An orphan carries our tag, takes no traffic, is not live, is not kept for a rollback, its promotion is over, and
+    nobody is at work on its endpoint. A workspace that can't be read does not hide the others' orphans.
     """
     this = app()
     at = datetime.fromisoformat(payload["at"])
-    orphans = []
-    for workspace in sorted({stage.workspace for policy in this.policies.policies() for stage in policy.stages}):
-        for endpoint in this.deployments.endpoints(workspace):
-            row = this.ledger.endpoints.get(workspace, endpoint.name)
-            for deployment in this.deployments.deployments(workspace, endpoint.name):
-                promotion = deployment.tags.get(PROMOTION_TAG)
-                if promotion is None or deployment.name in normal(endpoint.traffic) or deployment.provisioning_state == "Deleting":
-                    continue
-                why = _why_orphaned(row, deployment.name, promotion, at)
-                if why:
-                    orphans.append({"workspace": workspace, "endpoint": endpoint.name, "name": deployment.name,
-                                    "promotion": promotion, "why": why})
-    return {"orphans": orphans[:50]}
+    workspaces = {stage.workspace for policy in this.policies.policies() for stage in policy.stages}
+    orphans, unread = [], []
+    for workspace in sorted(workspaces | {row.workspace for row in this.ledger.endpoints.all()}):
+        try:
+            for endpoint in this.deployments.endpoints(workspace):
+                orphans += [_orphan(found, why) for found in this.deployments.deployments(workspace, endpoint.name)
+                            if (why := _why_orphaned(endpoint, found, at))]
+        except PilotageError as error:
+            if error.retryable:
+                raise
+            unread.append(f"{workspace}: {type(error).__name__}: {error}"[:300])
+    return {"orphans": orphans[:ORPHANS_AT_ONCE], "unread": unread[:ORPHANS_AT_ONCE // 10]}
 
 
-def _why_orphaned(row: EndpointRow | None, name: str, promotion: str, at: datetime) -> str | None:
+@effect
+def remove_orphan(payload: dict) -> dict:
+    """{"workspace", "endpoint", "name", "at"} -> {"begun"}: False when it is no orphan any more (a rollback may want it back)."""
+    deployments = app().deployments
+    where = (payload["workspace"], payload["endpoint"])
+    endpoint, found = deployments.endpoint(*where), deployments.deployment(*where, payload["name"])
+    if endpoint is None or found is None or found.provisioning_state == DELETING:
+        return {"begun": True}
+    if _why_orphaned(endpoint, found, datetime.fromisoformat(payload["at"])) is None:
+        return {"begun": False}
+    deployments.begin_delete_deployment(*where, payload["name"])
+    return {"begun": True}
+
+
+def _orphan(found: DeploymentState, why: str) -> dict[str, str]:
+    return {"workspace": found.workspace, "endpoint": found.endpoint, "name": found.name, "promotion": found.tags[PROMOTION_TAG],
+            "why": why}
+
+
+def _why_orphaned(endpoint: EndpointState, found: DeploymentState, at: datetime) -> str | None:
+    """Why a deployment may go; None while anybody may still want it, and for what is not ours."""
+    promotion = found.tags.get(PROMOTION_TAG)
+    if promotion is None or found.name in normal(endpoint.traffic) or found.provisioning_state == DELETING:
+        return None
+    row = app().ledger.endpoints.get(found.workspace, found.endpoint)
     if row is not None:
-        if row.live is not None and row.live.deployment == name:
+        if row.owner is not None and not has_ended(row.owner):
+            return None  # a rollback may just be bringing it back
+        if row.live is not None and row.live.deployment == found.name:
             return None
-        kept = [item for item in row.retained if item.deployment == name]
+        kept = [item for item in row.retained if item.deployment == found.name]
         if kept:
             return "kept long enough" if datetime.fromisoformat(kept[0].until) <= at else None
-        if row.owner is not None and row.owner == promotion:
-            return None
-    found = app().ledger.promotions.get(promotion)
-    if found is None:
-        return "its promotion is unknown to the ledger"
-    return f"its promotion is {found.phase}" if PromotionPhase(found.phase).terminal else None
+    known = app().ledger.promotions.get(promotion)
+    # A promotion that this ledger does not know is another Pilotage's, which shares the workspace.
+    return f"its promotion is {known.phase}" if known is not None and PromotionPhase(known.phase).terminal else None
 
 
 @effect

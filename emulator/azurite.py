@@ -15,6 +15,9 @@ from emulator.errors import EmulatorError
 
 PACKAGE = Path(__file__).parent / "node" / "node_modules" / "azurite"
 KINDS = ("blob", "queue", "table")
+_ONE_TERM_IS_ENOUGH = "data:text/javascript,process.on('SIGTERM',()=>{})"
+"""Azurite listens for the first SIGTERM only, and a second would cut its saving short. When this process is killed, the
+kernel sends it one for each of our threads that is its parent for a moment."""
 
 
 class AzuriteMissing(EmulatorError):
@@ -31,8 +34,8 @@ def command(data: Path, ports: Mapping[str, int], certificates: Certificates) ->
     node, entry = _node(), PACKAGE / "dist" / "src" / "azurite.js"
     if node is None or not entry.exists():
         raise AzuriteMissing(AzuriteMissing.__doc__)
-    arguments = [node, str(entry), "--location", str(data), "--silent", "--disableTelemetry", "--skipApiVersionCheck",
-                 "--cert", str(certificates.chain), "--key", str(certificates.key), "--oauth", "basic"]
+    arguments = [node, "--import", _ONE_TERM_IS_ENOUGH, str(entry), "--location", str(data), "--silent", "--disableTelemetry",
+                 "--skipApiVersionCheck", "--cert", str(certificates.chain), "--key", str(certificates.key), "--oauth", "basic"]
     for kind in KINDS:
         arguments += [f"--{kind}Host", "127.0.0.1", f"--{kind}Port", str(ports[kind])]
     return arguments

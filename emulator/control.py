@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 
 import httpx
 from pydantic import ValidationError
@@ -17,9 +15,9 @@ from starlette.routing import BaseRoute, Route
 from emulator.clock import VirtualClock
 from emulator.faults import FaultRule, Faults
 from emulator.journal import Journal
+from emulator.mailbox import Mailbox
 
 _DURATION = re.compile(r"^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$")
-MAILBOX_LIMIT = 1000
 
 
 class Control:
@@ -29,12 +27,10 @@ class Control:
     to the storage hosts that match a pattern.
     """
 
-    def __init__(self, clock: VirtualClock, faults: Faults, journal: Journal, clock_moved: Callable[[float], Awaitable[None]],
-                 cut_storage: Callable[[str], int]) -> None:
-        self._clock, self._faults, self._journal = clock, faults, journal
+    def __init__(self, clock: VirtualClock, faults: Faults, journal: Journal, mailbox: Mailbox,
+                 clock_moved: Callable[[float], Awaitable[None]], cut_storage: Callable[[str], int]) -> None:
+        self._clock, self._faults, self._journal, self._mailbox = clock, faults, journal, mailbox
         self._clock_moved, self._cut_storage = clock_moved, cut_storage
-        self._mailbox: list[dict[str, Any]] = []
-        self._numbers = itertools.count(1)
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -109,8 +105,7 @@ class Control:
     # --- the mailbox --------------------------------------------------------------------------------
 
     async def _get_mailbox(self, request: Request) -> Response:
-        channel = request.query_params.get("channel")
-        return JSONResponse({"items": [item for item in self._mailbox if channel in (None, item["channel"])]})
+        return JSONResponse({"items": self._mailbox.messages(request.query_params.get("channel"))})
 
     async def _clear_mailbox(self, request: Request) -> Response:
         self._mailbox.clear()
@@ -122,9 +117,7 @@ class Control:
             body = await request.json()
         except ValueError as error:
             return _bad(f"a notification is JSON: {error}")
-        self._mailbox.append({"number": next(self._numbers), "channel": request.path_params["channel"],
-                              "received": self._clock.now().isoformat(), "body": body})
-        del self._mailbox[:-MAILBOX_LIMIT]
+        self._mailbox.add(request.path_params["channel"], body, self._clock.now())
         return Response(status_code=202)
 
 

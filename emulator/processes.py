@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_GRACE = 3.0
+GRACE = 3.0
 """Seconds from SIGTERM to SIGKILL."""
 _GENTLE_GRACE = 15.0
 """The same for a child that has state to put down; also what an earlier platform's child gets to end by itself."""
@@ -61,8 +61,8 @@ def die_with_parent(by: signal.Signals = signal.SIGKILL) -> Callable[[], None] |
 class Processes:
     """Starts children and ends them all. Start them from the main thread: the kernel's signal follows the thread."""
 
-    def __init__(self, register: Path) -> None:
-        self._register = register
+    def __init__(self, register: Path, grace: float = GRACE) -> None:
+        self._register, self._grace = register, grace
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: dict[str, Path] = {}
         self._gentle: set[str] = set()
@@ -107,7 +107,7 @@ class Processes:
         for name in names:
             child = self._children.pop(name)
             try:
-                child.wait(_GENTLE_GRACE if name in self._gentle else _GRACE)
+                child.wait(_GENTLE_GRACE if name in self._gentle else self._grace)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()

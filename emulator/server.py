@@ -37,12 +37,16 @@ class Connections:
         if transport is not None:
             transport.abort()
 
+    def cut_all(self) -> None:
+        for client in list(self._transports):
+            self.cut(client)
+
 
 class Server:
     """Serves one ASGI app on one listening socket."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket, certificates: Certificates, connections: Connections) -> None:
-        self._listener = listener
+        self._listener, self._connections = listener, connections
         self._server = _Uvicorn(uvicorn.Config(
             app, http=_protocol(connections), log_level="warning", access_log=False, lifespan="off", proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE, ssl_certfile=str(certificates.chain), ssl_keyfile=str(certificates.key)))
@@ -60,6 +64,8 @@ class Server:
     async def stop(self) -> None:
         """Ends at once: clients of a platform that goes away get what clients of a broken service get."""
         self._server.should_exit = self._server.force_exit = True
+        # A client that keeps an idle connection would have to answer our goodbye before TLS lets it go.
+        self._connections.cut_all()
         if self._serving is not None:
             await asyncio.wait([self._serving], timeout=_END_WITHIN)
         self._listener.close()

@@ -18,6 +18,7 @@ from emulator.event_grid import EventGrid
 from emulator.faults import FaultMiddleware, Faults
 from emulator.identity import Identity
 from emulator.journal import Journal
+from emulator.mailbox import Mailbox
 from emulator.server import Connections
 from emulator.storage import AzuriteStorage
 
@@ -38,7 +39,7 @@ class Services:
         self.event_grid = EventGrid(config, state, base_url, clock, identity, storage, bundle, function_url)
         context = Context(state, base_url, config, clock, identity, self.event_grid, storage, environment)
         journal = Journal()
-        control = Control(clock, faults, journal, clock_moved, cut_storage)
+        control = Control(clock, faults, journal, Mailbox(state / "mailbox.jsonl"), clock_moved, cut_storage)
         self._storage = storage
         self._services: list[Service] = [identity, self.event_grid, AzureMl(context)]
         self._started: list[Service] = []

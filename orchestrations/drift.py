@@ -13,7 +13,7 @@ from durabletask import task
 
 from activities.names import Activity
 from orchestrations.evidence import Evidence, iso, now
-from orchestrations.steps import PATIENT, StepFailed, Steps, call, poll
+from orchestrations.steps import PATIENT, StepFailed, Steps, call, child_failed, poll
 from pilotage.domain.drift import PastRun, decide
 from pilotage.domain.names import child_id
 from pilotage.domain.phase import PromotionPhase
@@ -70,7 +70,7 @@ def _retrain(ctx: task.OrchestrationContext, wanted: DriftRequest, evidence: Evi
             "retraining", input=message, instance_id=child_id(ctx.instance_id, "retraining"), version=ctx.version)))
     except task.TaskFailedError as failure:
         yield from evidence.recover()
-        raise StepFailed("retraining", failure.details.error_type, failure.details.message) from failure
+        raise child_failed("retraining", failure) from failure
     evidence.resume(result.cursor)
     return result
 

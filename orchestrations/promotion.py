@@ -9,7 +9,7 @@ from durabletask import task
 
 from activities.names import Activity
 from orchestrations.evidence import Evidence, first_row, iso, now
-from orchestrations.steps import StepFailed, Steps, call, poll
+from orchestrations.steps import StepFailed, Steps, call, child_failed, poll
 from pilotage.domain.assets import AssetRef, ModelVersion, Submitter
 from pilotage.domain.gates import GateOutcome
 from pilotage.domain.names import child_id
@@ -156,9 +156,10 @@ def _approve(
 ) -> Steps:
     policy = wanted.parsed_policy()
     rule = policy.production.approval
-    if rule == "automatic" or rule is None:
+    if rule == "automatic":
         yield from evidence.fact("approval.automatic", {"plan_hash": plan.hash, "policy_hash": wanted.policy_hash})
         return
+    assert rule is not None  # the policy's validation holds it; nothing is automatic by omission
     yield from evidence.enter(PromotionPhase.AWAITING_APPROVAL)
     opened = now(ctx)
     result = ApprovalResult.read((yield from _child(ctx, evidence, "approval", ApprovalRequest(
@@ -180,6 +181,6 @@ def _child(ctx: task.OrchestrationContext, evidence: Evidence, name: str, messag
             name, input=message, instance_id=child_id(ctx.instance_id, name), version=ctx.version)
     except task.TaskFailedError as failure:
         yield from evidence.recover()
-        raise StepFailed(name, failure.details.error_type, failure.details.message) from failure
+        raise child_failed(name, failure) from failure
     evidence.resume(Cursor.read(result["cursor"]))
     return result

@@ -37,9 +37,11 @@ class _Stopped(Exception):
 class _Breach(Exception):
     """Traffic may have moved and must go back."""
 
-    def __init__(self, phase: PromotionPhase, message: str) -> None:
+    def __init__(self, phase: PromotionPhase, message: str, *, in_flight: bool = False) -> None:
         super().__init__(message)
         self.phase, self.message = phase, message
+        self.in_flight = in_flight
+        """True when it is a traffic change that failed: it may be carried out yet."""
 
 
 def rollout(ctx: task.OrchestrationContext, request: dict) -> Steps:
@@ -49,17 +51,25 @@ def rollout(ctx: task.OrchestrationContext, request: dict) -> Steps:
     # One wait for the rollback's wake-up call, kept across all bakes.
     rollback_asked = ctx.wait_for_external_event(ROLLBACK_EVENT)
     try:
-        epoch = yield from _acquire(ctx, wanted, evidence)
-        message = yield from _switch(ctx, wanted, evidence, epoch, rollback_asked)
-        phase = PromotionPhase.SUCCEEDED
-    except _Stopped as stopped:
-        phase, message = stopped.phase, stopped.message
-    except _Breach as breach:
-        phase, message = yield from _restore(ctx, wanted, evidence, breach)
-    except StepFailed as failed:  # before the endpoint was ours: nothing was touched
+        phase, message = yield from _roll_out(ctx, wanted, evidence, rollback_asked)
+    except StepFailed as failed:
         phase = PromotionPhase.ROLLED_BACK if failed.kind == "StaleEpoch" else PromotionPhase.ERRORED
         message = f"{failed.activity}: {failed.kind}: {failed}"
     return RolloutResult(cursor=evidence.cursor, outcome=phase.value, message=message).wire()
+
+
+def _roll_out(
+    ctx: task.OrchestrationContext, wanted: RolloutRequest, evidence: Evidence, rollback_asked: task.Task[Any]
+) -> Steps:
+    """The phase in which it ends, and why. Raises StepFailed where what holds the endpoint can't be reached at all."""
+    try:
+        epoch = yield from _acquire(ctx, wanted, evidence)
+        message = yield from _switch(ctx, wanted, evidence, epoch, rollback_asked)
+    except _Stopped as stopped:
+        return stopped.phase, stopped.message
+    except _Breach as breach:
+        return (yield from _restore(ctx, wanted, evidence, breach))
+    return PromotionPhase.SUCCEEDED, message
 
 
 def _acquire(ctx: task.OrchestrationContext, wanted: RolloutRequest, evidence: Evidence) -> Steps:
@@ -116,7 +126,7 @@ def _switch(
         for step in policy.rollout.steps:
             moved = True
             yield from _move(ctx, evidence, target, owner, split(last_good["traffic"], plan.deployment, step.traffic))
-            yield from _bake(ctx, step, rollback_asked)
+            yield from _bake(ctx, step, rollback_asked, {**target, **owner, "traffic": {}})
             yield from _check(ctx, wanted, evidence, target, f"at {step.traffic} % of the traffic")
     except _Stopped as stopped:
         yield from _leave(ctx, evidence, target, owner)
@@ -127,7 +137,8 @@ def _switch(
         phase = failed.phase if isinstance(failed, _Breach) else PromotionPhase.ERRORED
         message = failed.message if isinstance(failed, _Breach) else f"{failed.activity}: {failed.kind}: {failed}"
         if moved:
-            raise _Breach(phase, message) from failed
+            in_flight = isinstance(failed, StepFailed) and failed.activity == Activity.BEGIN_TRAFFIC
+            raise _Breach(phase, message, in_flight=in_flight) from failed
         yield from _leave(ctx, evidence, target, owner)
         raise _Stopped(phase, message) from failed
 
@@ -154,12 +165,14 @@ def _move(
         raise _Breach(PromotionPhase.ERRORED, f"traffic reads back as {state['traffic']}, not as {traffic}")
 
 
-def _bake(ctx: task.OrchestrationContext, step: Step, rollback_asked: task.Task[Any]) -> Steps:
+def _bake(ctx: task.OrchestrationContext, step: Step, rollback_asked: task.Task[Any], ours: dict[str, Any]) -> Steps:
+    """Sit the bake out. Raises StepFailed of kind `StaleEpoch` as soon as a rollback that was asked for has the endpoint."""
     if not step.bake:
         return
     baked = ctx.create_timer(step.bake)
-    if (yield task.when_any([baked, rollback_asked])) is not baked and not baked.is_complete:
-        baked.cancel()  # the epoch check of the next write stops us; no need to sit the bake out
+    if (yield task.when_any([baked, rollback_asked])) is not baked:
+        # The rollback is on its way to the endpoint: going on now would race it, so look for its epoch instead.
+        yield from poll(ctx, Activity.TRAFFIC_STATE, ours, lambda _: baked.is_complete, step.bake + ENDPOINT_TIMEOUT)
 
 
 def _check(
@@ -189,10 +202,14 @@ def _leave(ctx: task.OrchestrationContext, evidence: Evidence, target: dict[str,
 
 def _restore(ctx: task.OrchestrationContext, wanted: RolloutRequest, evidence: Evidence, breach: _Breach) -> Steps:
     """Back to the last-good split, by the same orchestration that people's rollbacks use."""
-    yield from evidence.intent("rollout.rollback", {"reason": breach.message})
+    try:
+        yield from evidence.intent("rollout.rollback", {"reason": breach.message})
+    except StepFailed:
+        yield from evidence.recover()  # nothing blocks a rollback, and it writes a passport of its own
     instance = child_id(ctx.instance_id, "rollback")
     message = RollbackRequest(id=instance, promotion=wanted.promotion.id, workspace=wanted.plan.workspace,
-                              endpoint=wanted.plan.endpoint, reason=breach.message, at=iso(now(ctx))).wire()
+                              endpoint=wanted.plan.endpoint, reason=breach.message, at=iso(now(ctx)),
+                              writer_stopped=not breach.in_flight).wire()
     try:
         result = RollbackResult.read((yield ctx.call_sub_orchestrator(
             "rollback", input=message, instance_id=instance, version=ctx.version)))

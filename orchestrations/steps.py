@@ -60,6 +60,11 @@ def answer(activity: Activity, pending: task.Task[Any]) -> Steps:
     return result
 
 
+def child_failed(name: str, failure: task.TaskFailedError) -> StepFailed:
+    """A sub-orchestration that died, as the step that it was."""
+    return StepFailed(name, failure.details.error_type.rsplit(".", 1)[-1], failure.details.message)
+
+
 def poll(
     ctx: task.OrchestrationContext, activity: Activity, payload: dict[str, Any], done: Callable[[dict[str, Any]], bool],
     timeout: timedelta, retry: task.RetryPolicy = RETRY,

@@ -157,6 +157,8 @@ class RollbackRequest(Message):
     actor: str | None = None
     """Object id of who asked; None when the rollout's own check asked."""
     at: str
+    writer_stopped: bool = False
+    """True when no traffic change of the promotion can be on its way any more: its rollout itself asks, between two writes."""
 
 
 class RollbackResult(Message):
@@ -251,7 +253,9 @@ class EndpointRow(Message):
     live: LiveModel | None = None
     retained: list[Retained] = []
     displaced: list[str] = []
-    """Owners and rollbacks whose epoch a rollback ended: they never act on this endpoint again."""
+    """Owners and rollbacks whose epoch a rollback ended, and the promotions rolled back: they never act on this endpoint again."""
+    displaced_owner: str | None = None
+    """The owner from whom the last rollback took the endpoint."""
     released: list[int] = []
     """Epochs whose owners gave the endpoint up by themselves: a repeated release is told so."""
 

@@ -19,7 +19,7 @@ from emulator.event_grid.dead_letters import DeadLetters
 from emulator.event_grid.delivery import Deliverer
 from emulator.event_grid.schema import InvalidEvents, accept, timestamp
 from emulator.event_grid.store import DeliveryStore
-from emulator.event_grid.subscriptions import Subscriptions
+from emulator.event_grid.subscriptions import Subscriptions, UnknownTopic
 from emulator.event_grid.webhook import AWAITING, Webhooks
 
 REQUEST_LIMIT = 1024 * 1024
@@ -77,7 +77,7 @@ class EventGrid:
         self._deliverer.wake()
 
     def publish(self, topic: str, events: Sequence[dict[str, Any]]) -> None:
-        """Durable when it returns; all of them or, raising InvalidEvents, none."""
+        """Durable when it returns; all of them or, raising InvalidEvents or UnknownTopic, none."""
         schema = self._topics[topic].input_schema if topic in self._topics else "any"
         now = self._clock.now()
         accepted = [accept(event, topic, schema, now) for event in events]
@@ -115,7 +115,7 @@ class EventGrid:
             body = await request.json()
             topic, events = body["topic"], body["events"]
             self.publish(topic, events)
-        except (ValueError, KeyError, TypeError, InvalidEvents) as error:
+        except (ValueError, KeyError, TypeError, InvalidEvents, UnknownTopic) as error:
             return _error(400, "BadRequest", f"{type(error).__name__}: {error}")
         return JSONResponse({"accepted": len(events)})
 
@@ -147,6 +147,8 @@ class EventGrid:
             item = SubscriptionConfig.model_validate({**await request.json(), "name": request.path_params["name"]})
         except (ValidationError, ValueError, TypeError) as error:
             return _error(400, "InvalidRequest", str(error))
+        if unknown := self._subscriptions.unknown_topics(item):
+            return _error(400, "InvalidRequest", f"the platform has no topic {', '.join(unknown)}")
         status = 201
         if item.endpoint is not None:
             outcome = await self._webhooks.validate(item.endpoint, item.delivery_schema == "CloudEventSchemaV1_0")

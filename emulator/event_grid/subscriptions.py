@@ -6,8 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from emulator.config import SYSTEM_TOPICS, PlatformConfig, SubscriptionConfig
+from emulator.errors import EmulatorError
 from emulator.event_grid.filters import wants
 from emulator.event_grid.store import DeliveryStore
+
+
+class UnknownTopic(EmulatorError):
+    """Neither a custom topic nor the ARM id of a workspace."""
 
 
 class Subscriptions:
@@ -17,6 +22,7 @@ class Subscriptions:
         self._store, self._function_url = store, function_url
         self._of_file = {item.name: item for item in config.subscriptions}
         self._made = {name: SubscriptionConfig.model_validate_json(body) for name, body in store.subscriptions().items()}
+        self._topics = {topic.name.casefold() for topic in config.topics}
         self._workspaces = {config.workspace_id(workspace.name).casefold(): workspace.name for workspace in config.workspaces}
         store.drop_others([item.name for item in self])
 
@@ -38,17 +44,24 @@ class Subscriptions:
         return removed
 
     def matching(self, topic: str, events: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, dict[str, Any]]]:
-        """(topic, subscription, event) for each delivery that these events ask for."""
+        """(topic, subscription, event) for each delivery that these events ask for. Raises UnknownTopic."""
         names = self._names(topic)
         listening = [item for item in self if names & {name.casefold() for name in item.topics}]
         return [(topic, item.name, dict(event)) for event in events for item in listening if wants(item, event)]
 
     def _names(self, topic: str) -> set[str]:
         """What a subscription may call a topic, in lower case. An ARM id is a workspace's system topic."""
-        if not topic.startswith("/"):
-            return {topic.casefold()}
-        workspace = self._workspaces.get(topic.casefold())
-        return {topic.casefold(), SYSTEM_TOPICS, *([workspace.casefold()] if workspace else [])}
+        name = topic.casefold()
+        if name in self._topics:
+            return {name}
+        if name in self._workspaces:
+            return {SYSTEM_TOPICS, self._workspaces[name].casefold()}
+        raise UnknownTopic(f"the platform has no topic {topic!r}")
+
+    def unknown_topics(self, subscription: SubscriptionConfig) -> list[str]:
+        """The names among a subscription's topics that are none."""
+        known = {SYSTEM_TOPICS, *self._topics, *(name.casefold() for name in self._workspaces.values())}
+        return [name for name in subscription.topics if name.casefold() not in known]
 
     def endpoint(self, subscription: SubscriptionConfig) -> str | None:
         """Where it delivers; None while the app that has its function is not up."""

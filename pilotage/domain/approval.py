@@ -80,7 +80,7 @@ def tally(
     approvals: set[str] = set()
     rejections: dict[str, str] = {}
     refused: dict[str, str] = {}
-    for vote in votes:
+    for vote in sorted(votes, key=lambda vote: (vote.cast_at, vote.model_dump_json())):
         voter = vote.voter.casefold()
         if (vote.promotion, vote.stage, vote.plan_hash, vote.attempt) != (promotion, stage, plan_hash, attempt):
             refused[voter] = "the vote is for another plan"

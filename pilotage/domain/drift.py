@@ -59,4 +59,3 @@ def decide(rule: OnDrift, past: Sequence[PastRun], now: datetime) -> DriftDecisi
         return DriftDecision(action="suppress", reason=f"the budget of {rule.budget.runs} retrainings is used up until "
                              f"{(recent[0] + rule.budget.per).isoformat(timespec='seconds')}")
     return DriftDecision(action="retrain", reason=f"retraining {len(recent) + 1} of {rule.budget.runs} in the budget's time")
-

@@ -77,13 +77,20 @@ def compute_metric(metric: str, truth: Sequence[Any], predicted: Sequence[Any]) 
     if not truth or len(truth) != len(predicted):
         raise ValueError(f"{len(truth)} labels and {len(predicted)} predictions: they must pair, and be more than none")
     if metric == "accuracy":
-        return sum(str(a) == str(b) for a, b in zip(truth, predicted, strict=True)) / len(truth)
+        return sum(_is_same(a, b) for a, b in zip(truth, predicted, strict=True)) / len(truth)
     errors = [float(b) - float(a) for a, b in zip(truth, predicted, strict=True)]
     if metric == "mae":
         return math.fsum(abs(e) for e in errors) / len(errors)
     if metric == "rmse":
         return math.sqrt(math.fsum(e * e for e in errors) / len(errors))
     raise ValueError(f"unknown metric {metric!r}: use mae, rmse or accuracy")
+
+
+def _is_same(label: Any, predicted: Any) -> bool:
+    """Numbers are compared as numbers (1 is 1.0), everything else as text: a file's "3" may be predicted as 3."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in (label, predicted)):
+        return bool(label == predicted)
+    return str(label) == str(predicted)
 
 
 def judge_metric(gate: MetricGate, *, value: float, rows: int, holdout: str) -> GateResult:

@@ -15,7 +15,7 @@ INSTANCE_ID_LIMIT = 100
 
 def slug(text: str, limit: int) -> str:
     """Lower-case letters, digits and single dashes, at most `limit` characters, never empty."""
-    cleaned = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:limit].strip("-")
+    cleaned = re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-")[:limit].strip("-")
     return cleaned or "x"
 
 
@@ -59,7 +59,7 @@ def production_deployment(version: str, promotion: str) -> str:
 
 def retraining_job(incident: str, attempt: int) -> str:
     """The Azure ML job name of one retraining: a repeat of the submission finds the same job."""
-    return f"retrain-{slug(incident, 60)}-{attempt}"
+    return f"retrain-{slug(incident, 90)}-{attempt}"
 
 
 def endpoint_key(workspace: str, endpoint: str) -> str:

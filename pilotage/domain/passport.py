@@ -48,5 +48,7 @@ def verify_chain(entries: Sequence[Entry]) -> list[str]:
             problems.append(f"entry {position}: sequence is {entry.sequence}")
         if entry.previous != previous:
             problems.append(f"entry {position}: does not follow from the entry before it")
+        if entry.passport != entries[0].passport:
+            problems.append(f"entry {position}: belongs to {entry.passport}, not to {entries[0].passport}")
         previous = entry.digest
     return problems

@@ -12,11 +12,14 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, model_validator
 
 from pilotage.domain.assets import parse_asset
+from pilotage.domain.globs import globs_meet
 
-_DURATION = re.compile(r"^P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$")
+_DURATION = re.compile(r"^P(?:(\d{1,12})W)?(?:(\d{1,12})D)?(?:T(?:(\d{1,12})H)?(?:(\d{1,12})M)?(?:(\d{1,12})S)?)?\Z", re.ASCII)
+LONGEST = timedelta(days=3650)
+"""What a policy may ask to wait: a typing error must not make a time that no calendar has."""
 
 
 def parse_duration(value: Any) -> timedelta:
@@ -27,6 +30,8 @@ def parse_duration(value: Any) -> timedelta:
     if match is None or value in ("P", "PT") or value.endswith("T"):
         raise ValueError(f"{value!r} is not a duration: write ISO 8601 such as PT10M, PT24H or P3D")
     weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    if ((weeks * 7 + days) * 24 + hours) * 3600 + minutes * 60 + seconds > LONGEST.total_seconds():
+        raise ValueError(f"{value!r} is longer than {LONGEST.days} days")
     return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
 
 
@@ -109,8 +114,8 @@ class MetricGate(Strict):
     metric: Literal["mae", "rmse", "accuracy"]
     holdout: str = Field(description="Data asset with labelled rows, such as azureml:air-time-holdout@latest.")
     target: str = Field(description="Name of the label column.")
-    max: float | int | None = None
-    min: float | int | None = None
+    max: FiniteFloat | int | None = None
+    min: FiniteFloat | int | None = None
     min_rows: Annotated[int, Field(ge=1)] = Field(100, description="Fewer rows are Inconclusive.")
 
     @model_validator(mode="after")
@@ -327,5 +332,4 @@ def same_endpoint(first: PromotionPolicy, second: PromotionPolicy) -> bool:
     one, two = first.production, second.production
     if (one.workspace.casefold(), one.target.endpoint.casefold()) != (two.workspace.casefold(), two.target.endpoint.casefold()):
         return False
-    a, b = first.match.model.casefold(), second.match.model.casefold()
-    return fnmatch.fnmatchcase(a, b) or fnmatch.fnmatchcase(b, a)
+    return globs_meet(first.match.model.casefold(), second.match.model.casefold())

@@ -27,19 +27,18 @@ def split(last_good: Mapping[str, int], green: str, share: int) -> dict[str, int
     if not previous or share >= 100:
         return {green: 100}
     rest, total = 100 - share, sum(previous.values())
-    exact = {name: part * rest / total for name, part in previous.items()}
-    shares = {name: int(value) for name, value in exact.items()}
+    shares = {name: part * rest // total for name, part in previous.items()}
     short = rest - sum(shares.values())
-    for name in sorted(exact, key=lambda n: (shares[n] - exact[n], n))[:short]:
+    for name in sorted(previous, key=lambda n: (-(previous[n] * rest % total), n))[:short]:
         shares[name] += 1
     return normal({**shares, green: share})
 
 
 def version_order(version: str) -> tuple[int, Any]:
     """Sort key of model versions: numbers as numbers ("9" < "10"), texts after them."""
-    return (0, int(version)) if version.isdigit() else (1, version)
+    return (0, int(version)) if version.isdecimal() else (1, version)
 
 
 def is_older(version: str, live: str) -> bool:
     """True when `version` came before the live one. Texts that aren't numbers can't be ordered: not older."""
-    return version.isdigit() and live.isdigit() and int(version) < int(live)
+    return version.isdecimal() and live.isdecimal() and int(version) < int(live)

@@ -69,17 +69,18 @@ class Endpoints:
             now = f"{row.owner or 'nobody'} at epoch {row.epoch}" if row else "nobody"
             raise StaleEpoch(f"{workspace}/{endpoint} belongs to {now}, not to {owner} at epoch {epoch}")
 
-    def raise_epoch(self, workspace: str, endpoint: str, rollback: str) -> EndpointRow:
+    def raise_epoch(self, workspace: str, endpoint: str, rollback: str, promotion: str | None = None) -> EndpointRow:
         """Take the endpoint for a rollback, from whoever has it; once a rollback.
 
-        A rollback that a newer one displaced gets the row as it is, and its next check tells it.
+        A rollback that a newer one displaced gets the row as it is, and its next check tells it. The promotion that
+        is rolled back never gets the endpoint again, also when its turn in the queue was still to come.
         """
         def decide(row: EndpointRow) -> EndpointRow | None:
             if row.rollback == rollback or rollback in row.displaced:
                 return None
-            gone = [name for name in (row.owner, row.rollback) if name is not None and name not in row.displaced]
+            gone = [name for name in (row.owner, row.rollback, promotion) if name is not None and name not in row.displaced]
             return row.model_copy(update={
-                "owner": rollback, "rollback": rollback, "epoch": row.epoch + 1,
+                "owner": rollback, "rollback": rollback, "epoch": row.epoch + 1, "displaced_owner": row.owner,
                 "displaced": [*row.displaced, *dict.fromkeys(gone)][-REMEMBERED:]})
 
         return self._change(workspace, endpoint, decide)
@@ -89,18 +90,17 @@ class Endpoints:
     ) -> bool:
         """Give the endpoint up; False, and nothing changed, when a newer epoch has taken it.
 
-        `live` None leaves what is recorded as live. `retain` is added to what is kept already.
+        `live` is what serves from now on (None: nothing that a promotion brought). `retain` is added to what is
+        kept already.
         """
         def decide(row: EndpointRow) -> EndpointRow | None:
             if (row.owner, row.epoch) != (owner, epoch):
                 return None
             kept = {item.deployment: item for item in (*row.retained, *retain)}
-            # What takes no traffic is not live: a first deployment that was rolled back leaves nothing live.
-            serving = live or (row.live if row.live and row.live.deployment not in kept else None)
-            if serving is not None:
-                kept.pop(serving.deployment, None)
+            if live is not None:
+                kept.pop(live.deployment, None)
             return row.model_copy(update={
-                "owner": None, "live": serving, "retained": list(kept.values()), "released": [*row.released, epoch][-REMEMBERED:]})
+                "owner": None, "live": live, "retained": list(kept.values()), "released": [*row.released, epoch][-REMEMBERED:]})
 
         return epoch in self._change(workspace, endpoint, decide).released
 

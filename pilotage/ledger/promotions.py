@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pilotage.domain.phase import PromotionPhase
 from pilotage.ledger.changes import Row, change
 from pilotage.messages import PromotionRow
 from pilotage.ports import Rows
@@ -15,8 +16,18 @@ class Promotions:
         self._rows = rows
 
     def put(self, row: PromotionRow) -> None:
-        """Bring the index up to a passport entry; a row of a later entry is left as it is."""
-        change(self._rows, _TABLE, row.id, lambda current: row.wire() if _precedes(current, row) else None, _columns)
+        """Bring the index up to a passport entry; a row of a later entry is left as it is.
+
+        Rolled back is final: a promotion whose last entries come after its rollback can't say otherwise.
+        """
+        def decide(current: Row | None) -> Row | None:
+            if current is not None and current["sequence"] >= row.sequence:
+                return None
+            if current is not None and current["phase"] == PromotionPhase.ROLLED_BACK:
+                return {**row.wire(), "phase": current["phase"], "message": current["message"]}
+            return row.wire()
+
+        change(self._rows, _TABLE, row.id, decide, _columns)
 
     def get(self, promotion: str) -> PromotionRow | None:
         found = self._rows.get(_TABLE, promotion)
@@ -40,16 +51,12 @@ class Promotions:
     def force_phase(self, promotion: str, expected_phase: str, phase: str, message: str, at: str) -> bool:
         """Say what the promotion itself no longer says; False when it has moved on from `expected_phase`.
 
-        The sequence stays: an entry that the promotion writes after all has the last word.
+        The sequence stays: an entry that the promotion writes after all has the last word, unless it is rolled back.
         """
         forced = {"phase": phase, "message": message, "updated_at": at}
         row = change(self._rows, _TABLE, promotion, lambda current: (
             {**current, **forced} if current is not None and current["phase"] == expected_phase else None), _columns)
         return row is not None and all(row[name] == value for name, value in forced.items())
-
-
-def _precedes(current: Row | None, row: PromotionRow) -> bool:
-    return current is None or current["sequence"] < row.sequence
 
 
 def _columns(row: Row) -> dict[str, str]:

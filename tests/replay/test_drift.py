@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -87,6 +88,7 @@ def test_a_job_that_fails_is_said_plainly(stage: Stage) -> None:
 
 
 def test_a_job_that_never_ends_is_canceled(stage: Stage) -> None:
+    stage.rules = policy(on_drift={"action": "retrain", "job": "azureml:train@latest", "timeout": "PT30M"})
     stage.world.job_ends = "Running"
     result = stage.ended(_incident(stage))
     assert result["outcome"] == "errored"
@@ -100,7 +102,7 @@ def test_a_loop_that_breaks_after_the_training_is_seen(stage: Stage) -> None:
 
 
 def _sweep(stage: Stage, *terminated: str) -> dict[str, Any]:
-    name = f"sweep-{len(stage.world.effects)}-{stage.clock.offset_seconds:.0f}"
+    name = f"sweep-{uuid.uuid4()}"
     return stage.ended(stage.start("sweep", name, SweepRequest(id=name, at=stage.now(), terminated=list(terminated)).wire()))
 
 

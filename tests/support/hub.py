@@ -8,12 +8,11 @@ fire when nothing else is to do, and the clock jumps there. Nothing runs beside:
 from __future__ import annotations
 
 import base64
-import copy
 import heapq
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -68,7 +67,7 @@ class Step(Exception):
 
 
 @dataclass
-class State:
+class Durable:
     """Everything that is durable: what a crash leaves."""
 
     instances: dict[str, Instance] = field(default_factory=dict)
@@ -76,17 +75,22 @@ class State:
     timers: list[tuple[datetime, int, str, int]] = field(default_factory=list)
     armed: int = 0
 
+    def copy(self) -> Durable:
+        """Events are never changed, so only what holds them is copied."""
+        return Durable({key: replace(found, history=list(found.history), inbox=list(found.inbox), actions=list(found.actions))
+                        for key, found in self.instances.items()}, deque(self.work), list(self.timers), self.armed)
+
 
 class TaskHub:
     """`choose` picks the next activity among those due, by its place in the queue."""
 
     def __init__(
         self, orchestrators: Sequence[Callable[..., Any]], activities: dict[str, Callable[[dict[str, Any]], dict[str, Any]]],
-        clock: FixedClock, state: State | None = None,
+        clock: FixedClock, durable: Durable | None = None,
     ) -> None:
         self._handlers = {function.__name__: Orchestrator(function).handle for function in orchestrators}
         self._activities, self.clock = activities, clock
-        self.state = state or State()
+        self.durable = durable or Durable()
         self.choose: Callable[[Sequence[Work]], int] = lambda due: 0
         self.before: Callable[[Work], None] = lambda work: None
         """Told of each activity that is about to run: a test changes the world here, or raises."""
@@ -96,28 +100,28 @@ class TaskHub:
 
     def start(self, name: str, instance: str, message: dict[str, Any]) -> None:
         """As the durable client: an instance that is there, in whatever state, is left alone."""
-        if instance not in self.state.instances:
+        if instance not in self.durable.instances:
             self._create(name, instance, json.dumps(message), None)
 
     def raise_event(self, instance: str, event: str, data: dict[str, Any]) -> None:
-        found = self.state.instances.get(instance)
+        found = self.durable.instances.get(instance)
         if found is not None and not found.over:
             found.inbox.append(helpers.new_event_raised_event(event, json.dumps(data)))
 
     def terminate(self, instance: str, *, recursive: bool = True) -> None:
-        found = self.state.instances[instance]
+        found = self.durable.instances[instance]
         if not found.over:
             self._end(found, "TERMINATED")
-        for child in list(self.state.instances.values()):
+        for child in list(self.durable.instances.values()):
             if recursive and child.parent is not None and child.parent[0] == instance:
                 self.terminate(child.id)
 
-    def status(self, instance: str) -> str | None:
-        found = self.state.instances.get(instance)
+    def state(self, instance: str) -> str | None:
+        found = self.durable.instances.get(instance)
         return found.status if found else None
 
     def output(self, instance: str) -> Any:
-        found = self.state.instances[instance]
+        found = self.durable.instances[instance]
         assert found.status == "COMPLETED", f"{instance} is {found.status}: {found.error}"
         return found.output
 
@@ -128,24 +132,23 @@ class TaskHub:
         for _ in range(PATIENCE):
             if until() or not self.step(deadline):
                 return
-        raise Step(f"{PATIENCE} steps and no end: {[(i.id, i.status) for i in self.state.instances.values() if not i.over]}")
+        raise Step(f"{PATIENCE} steps and no end: {[(i.id, i.status) for i in self.durable.instances.values() if not i.over]}")
 
     def step(self, deadline: datetime | None = None) -> bool:
         """One turn, one activity, or one timer; False when there is nothing to do."""
-        for instance in self.state.instances.values():
+        for instance in self.durable.instances.values():
             if instance.inbox and not instance.over:
                 self._turn(instance)
                 return True
-        due = [work for work in self.state.work if not self.state.instances[work.instance].over]
-        if due:
-            self._execute(due[self.choose(due)])
+        if self.durable.work:  # also of instances that are over: what was asked for is still carried out
+            self._execute(self.durable.work[self.choose(self.durable.work)])
             return True
-        while self.state.timers:
-            fires, _, owner, timer = self.state.timers[0]
+        while self.durable.timers:
+            fires, _, owner, timer = self.durable.timers[0]
             if deadline is not None and fires > deadline:
                 break
-            heapq.heappop(self.state.timers)
-            instance = self.state.instances[owner]
+            heapq.heappop(self.durable.timers)
+            instance = self.durable.instances[owner]
             if not instance.over:
                 self.clock.advance(max(fires - self.clock.now(), fires - fires))
                 instance.inbox.append(helpers.new_timer_fired_event(timer, fires.replace(tzinfo=None)))
@@ -158,14 +161,15 @@ class TaskHub:
         """Run an activity. A crash in it (no Exception) leaves it due: the next one who runs the hub repeats it."""
         self.before(work)
         self.executed.append(work)
-        instance = self.state.instances[work.instance]
+        instance = self.durable.instances[work.instance]
         try:
             answer = json.dumps(self._activities[work.name](json.loads(work.payload)))
             event = helpers.new_task_completed_event(work.task, answer)
         except Exception as error:
             event = helpers.new_task_failed_event(work.task, error)
-        self.state.work.remove(work)
-        instance.inbox.append(event)
+        self.durable.work.remove(work)
+        if not instance.over:
+            instance.inbox.append(event)
 
     def _turn(self, instance: Instance) -> None:
         new = [helpers.new_orchestrator_started_event(self.clock.now().astimezone(UTC).replace(tzinfo=None)), *instance.inbox]
@@ -189,16 +193,16 @@ class TaskHub:
         if action.HasField("scheduleTask"):
             wanted = action.scheduleTask
             instance.history.append(helpers.new_task_scheduled_event(action.id, wanted.name, wanted.input.value))
-            self.state.work.append(Work(instance.id, action.id, wanted.name, wanted.input.value))
+            self.durable.work.append(Work(instance.id, action.id, wanted.name, wanted.input.value))
         elif action.HasField("createTimer"):
             fires = action.createTimer.fireAt.ToDatetime()
             instance.history.append(helpers.new_timer_created_event(action.id, fires))
-            self.state.armed += 1
-            heapq.heappush(self.state.timers, (fires.replace(tzinfo=UTC), self.state.armed, instance.id, action.id))
+            self.durable.armed += 1
+            heapq.heappush(self.durable.timers, (fires.replace(tzinfo=UTC), self.durable.armed, instance.id, action.id))
         elif action.HasField("createSubOrchestration"):
             child = action.createSubOrchestration
             instance.history.append(helpers.new_sub_orchestration_created_event(action.id, child.name, child.instanceId, child.input.value))
-            there = self.state.instances.get(child.instanceId)
+            there = self.durable.instances.get(child.instanceId)
             if there is not None and not there.over:
                 error = ValueError(f"Orchestration instance '{child.instanceId}' already exists")
                 instance.inbox.append(helpers.new_sub_orchestration_failed_event(action.id, error))
@@ -214,7 +218,7 @@ class TaskHub:
             raise NotImplementedError(f"{instance.id} asks for {action.WhichOneof('orchestratorActionType')}")
 
     def _create(self, name: str, instance: str, message: str, parent: tuple[str, int] | None) -> None:
-        self.state.instances[instance] = Instance(
+        self.durable.instances[instance] = Instance(
             instance, name, parent, inbox=[helpers.new_execution_started_event(name, instance, message)])
 
     def _end(self, instance: Instance, status: str, done: pb.CompleteOrchestrationAction | None = None) -> None:
@@ -222,7 +226,7 @@ class TaskHub:
         instance.inbox = []
         if instance.parent is None:
             return
-        parent = self.state.instances[instance.parent[0]]
+        parent = self.durable.instances[instance.parent[0]]
         if status == "COMPLETED" and done is not None:
             event = helpers.new_sub_orchestration_completed_event(instance.parent[1], done.result.value)
         else:
@@ -236,7 +240,7 @@ class TaskHub:
 
     def replayed(self, instance: str) -> list[list[bytes]]:
         """What each turn of an instance asks for when its history is gone through again, from nothing, turn by turn."""
-        found = self.state.instances[instance]
+        found = self.durable.instances[instance]
         starts = [at for at, event in enumerate(found.history) if event.HasField("orchestratorStarted")]
         turns = []
         for at, after in zip(starts, [*starts[1:], len(found.history)], strict=True):
@@ -247,8 +251,5 @@ class TaskHub:
 
     def recorded(self) -> str:
         """All that the hub stores of all instances, as text: what whoever reads histories sees."""
-        return "\n".join(str(event) for instance in self.state.instances.values() for event in instance.history) + "\n" + "\n".join(
-            json.dumps(instance.output) for instance in self.state.instances.values())
-
-    def snapshot(self) -> State:
-        return copy.deepcopy(self.state)
+        return "\n".join(str(event) for instance in self.durable.instances.values() for event in instance.history) + "\n" + "\n".join(
+            json.dumps(instance.output) for instance in self.durable.instances.values())

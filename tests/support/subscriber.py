@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
@@ -58,10 +58,10 @@ class Subscriber:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the test runner."""
-
-    def install_signal_handlers(self) -> None:
-        pass
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves them to the test runner."""
+        yield
 
 
 @asynccontextmanager
@@ -69,7 +69,7 @@ async def subscriber() -> AsyncIterator[Subscriber]:
     """A subscriber that listens on loopback while the context lasts."""
     found, socket = Subscriber(), listener(0)
     server = _Server(uvicorn.Config(found.app(), log_level="warning", access_log=False, lifespan="off"))
-    serving = asyncio.create_task(server._serve(sockets=[socket]))
+    serving = asyncio.create_task(server.serve(sockets=[socket]))
     found.url = f"http://127.0.0.1:{socket.getsockname()[1]}/events"
     await until(lambda: server.started)
     try:

@@ -187,8 +187,28 @@ def test_a_rollout_that_changed_nothing_leaves_the_live_model() -> None:
     _acquire(ledger, "p1")
     ledger.endpoints.release(*AT, "p1", 1, _live("1"), [])
     _acquire(ledger, "p2", "2")
-    ledger.endpoints.release(*AT, "p2", 2, None, [])
+    ledger.endpoints.release(*AT, "p2", 2, _row(ledger).live, [])
     assert _row(ledger).live == _live("1")
+
+
+def test_a_rollback_to_what_no_promotion_brought_leaves_nothing_live() -> None:
+    """Also when a later promotion was live, whose deployment the rollback does not keep."""
+    ledger = Stores().ledger
+    _acquire(ledger, "p3", "3")
+    ledger.endpoints.release(*AT, "p3", 1, _live("3"), [])
+    epoch = ledger.endpoints.raise_epoch(*AT, "r1").epoch
+    ledger.endpoints.release(*AT, "r1", epoch, None, [Retained(deployment="v2", until="x")])
+    assert _row(ledger).live is None
+
+
+def test_a_promotion_that_is_rolled_back_before_its_turn_never_gets_the_endpoint() -> None:
+    ledger = Stores().ledger
+    _acquire(ledger, "p1")
+    row = ledger.endpoints.raise_epoch(*AT, "r1", "p2")
+    assert (row.displaced, row.displaced_owner) == (["p1", "p2"], "p1")
+    ledger.endpoints.release(*AT, "r1", row.epoch, None, [])
+    with pytest.raises(StaleEpoch):
+        _acquire(ledger, "p2", "2")
 
 
 # --- crashes and interleavings --------------------------------------------------------------------

@@ -1,0 +1,49 @@
+"""Which ports the platform uses."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from emulator.ports import FIXED, PortTaken, choose, listener
+
+
+def test_automatic_ports_differ_and_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "ports.json"
+    first = choose(path, automatic=True)
+    assert set(first) == set(FIXED)
+    assert len(set(first.values())) == len(first)
+    assert json.loads(path.read_text()) == first
+    assert choose(path, automatic=True) == first
+
+
+def test_one_that_is_taken_meanwhile_is_replaced_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ports.json"
+    first = choose(path, automatic=True)
+    with listener(first["blob"]) as taken:
+        taken.listen()
+        second = choose(path, automatic=True)
+    assert second["blob"] != first["blob"]
+    assert {name: port for name, port in second.items() if name != "blob"} == {n: p for n, p in first.items() if n != "blob"}
+
+
+def test_a_fixed_port_that_is_taken_is_named_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with listener(0) as taken:
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setitem(FIXED, "blob", port)
+        with pytest.raises(PortTaken, match=rf"{port} \(blob\).*--ports auto"):
+            choose(tmp_path / "ports.json", automatic=False)
+
+
+def test_a_listener_says_that_it_is_tcp() -> None:
+    with listener(0) as made:
+        # asyncio disables Nagle's algorithm for such sockets only.
+        assert made.proto == socket.IPPROTO_TCP
+        assert made.getsockname()[0] == "127.0.0.1"
+        made.listen()
+        with pytest.raises(PortTaken):
+            listener(made.getsockname()[1])
