@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import random
 import socket
-from collections.abc import Iterable
 from pathlib import Path
 
 from emulator.errors import EmulatorError
@@ -56,19 +54,15 @@ def _bound(port: int) -> socket.socket:
 
 
 def _free_ports(earlier: dict[str, int]) -> dict[str, int]:
-    ports: dict[str, int] = {}
-    with contextlib.ExitStack() as held:  # all are kept until the last is chosen, so that no two are the same
-        for name in FIXED:
-            wanted = [earlier[name]] if name in earlier else []
-            ports[name] = held.enter_context(_first_free([*wanted, *random.sample(_RANGE, 200)])).getsockname()[1]
+    fresh = (port for port in random.sample(_RANGE, len(_RANGE)) if port not in earlier.values() and _is_free(port))
+    ports = {}
+    for name in FIXED:
+        kept = earlier.get(name)
+        port = kept if kept is not None and _is_free(kept) else next(fresh, None)
+        if port is None:
+            raise PortTaken(f"no free port was found between {_RANGE.start} and {_RANGE.stop}")
+        ports[name] = port
     return ports
-
-
-def _first_free(candidates: Iterable[int]) -> socket.socket:
-    for port in candidates:
-        with contextlib.suppress(OSError):
-            return _bound(port)
-    raise PortTaken(f"no free port was found between {_RANGE.start} and {_RANGE.stop}")
 
 
 def _is_free(port: int) -> bool:

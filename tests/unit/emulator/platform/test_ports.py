@@ -20,6 +20,18 @@ def test_automatic_ports_differ_and_come_back(tmp_path: Path) -> None:
     assert choose(path, automatic=True) == first
 
 
+def test_no_two_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emulator.ports._RANGE", range(20000, 20020))
+    for number in range(50):
+        assert len(set(choose(tmp_path / f"{number}.json", automatic=True).values())) == len(FIXED)
+
+
+def test_where_none_is_left_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("emulator.ports._RANGE", range(20000, 20003))
+    with pytest.raises(PortTaken, match="no free port"):
+        choose(tmp_path / "ports.json", automatic=True)
+
+
 def test_one_that_is_taken_meanwhile_is_replaced_alone(tmp_path: Path) -> None:
     path = tmp_path / "ports.json"
     first = choose(path, automatic=True)
