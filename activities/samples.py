@@ -19,7 +19,7 @@ from pilotage.errors import InvalidInput
 DATA_LIMIT = 32 * 1024 * 1024
 """Bytes of gate data that a function reads; larger data belongs in an Azure ML job."""
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d*)", re.ASCII)
-_NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _ROWS_UNDER = ("input_data", "dataframe_split", "dataframe_records", "inputs", "instances", "data")
 
 

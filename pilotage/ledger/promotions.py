@@ -18,12 +18,12 @@ class Promotions:
     def put(self, row: PromotionRow) -> None:
         """Bring the index up to a passport entry; a row of a later entry is left as it is.
 
-        Rolled back is final: a promotion whose last entries come after its rollback can't say otherwise.
+        Rolled back is final: a promotion whose last entries come after its rollback can't say otherwise, only more of it.
         """
         def decide(current: Row | None) -> Row | None:
             if current is not None and current["sequence"] >= row.sequence:
                 return None
-            if current is not None and current["phase"] == PromotionPhase.ROLLED_BACK:
+            if current is not None and current["phase"] == PromotionPhase.ROLLED_BACK != row.phase:
                 return {**row.wire(), "phase": current["phase"], "message": current["message"]}
             return row.wire()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
 
@@ -247,13 +248,14 @@ def test_who_waited_goes_on_where_production_is_as_it_was(scene: Scene) -> None:
     _rests(scene, second, "succeeded")
 
 
-def test_a_wait_in_the_queue_ends(scene: Scene) -> None:
+def test_a_wait_in_the_queue_ends(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("orchestrations.rollout"), "QUEUE_TIMEOUT", timedelta(hours=2))  # a week's looks show nothing more
     scene.ledger.endpoints.acquire(PROD, ENDPOINT, "somebody", "other", "1", lambda owner: False)
     scene.register("1")
     promotion = scene.start("1")
     scene.finish(promotion)
     assert scene.phase(promotion) == "held"
-    assert "busy with somebody for 7 days" in scene.row(promotion).message
+    assert "busy with somebody for 2:00:00" in scene.row(promotion).message
     assert scene.endpoint().owner == "somebody"
     everything_replays(scene)
 

@@ -97,5 +97,21 @@ def test_a_forced_phase_stays_until_the_promotion_speaks_again() -> None:
     assert ledger.promotions.get(ID) == _row(4, "succeeded")
 
 
+def test_rolled_back_is_final() -> None:
+    """The rollback may be over before the promotion has written its last entries."""
+    ledger = Stores().ledger
+    ledger.promotions.put(_row(3, "rolling_out"))
+    assert ledger.promotions.force_phase(ID, "rolling_out", "rolled_back", "it was too slow", "2026-01-06T00:00:00.000+00:00")
+    for sequence, phase in ((4, "rolling_out"), (5, "succeeded")):
+        ledger.promotions.put(_row(sequence, phase, deployment="v1-00"))
+        row = ledger.promotions.get(ID)
+        assert row is not None
+        assert (row.phase, row.message, row.sequence, row.deployment) == ("rolled_back", "it was too slow", sequence, "v1-00")
+    ledger.promotions.put(_row(6, "rolled_back", message="and this is why"))
+    row = ledger.promotions.get(ID)
+    assert row is not None
+    assert (row.phase, row.message) == ("rolled_back", "and this is why"), "of the same it may say more"
+
+
 def test_nothing_is_forced_on_what_is_not_there() -> None:
     assert Stores().ledger.promotions.force_phase(ID, "staging", "terminated", "", "") is False
