@@ -48,27 +48,31 @@ def pin_assets(payload: dict) -> dict:
 
 @effect
 def begin_share(payload: dict) -> dict:
-    """{"kind": models|environments, "source", "target"}: start the copy; one that is there or under way is left alone."""
+    """{"kind": models|environments, "source", "target"} -> {"operation"}: start the copy.
+
+    One that is there or under way is left alone; `operation` is then empty.
+    """
     source, target = AssetRef.model_validate(payload["source"]), AssetRef.model_validate(payload["target"])
     if payload["kind"] == "models":
-        app().registry.begin_share_model(source, target)
+        operation = app().registry.begin_share_model(source, target)
     elif payload["kind"] == "environments":
-        app().registry.begin_share_environment(source, target)
+        operation = app().registry.begin_share_environment(source, target)
     else:
         raise InvalidInput(f"kind is {payload['kind']!r}: only models and environments are shared")
-    return {}
+    return {"operation": operation}
 
 
 @effect
 def shared_state(payload: dict) -> dict:
-    """{"kind", "target"} -> {"present"}."""
+    """{"kind", "target", "operation"} -> {"present", "failure"}: `failure` says why the copy will not come, where that is known."""
     target = AssetRef.model_validate(payload["target"])
     registry = app().registry
     try:
         registry.model(target) if payload["kind"] == "models" else registry.environment(target)
     except NotFound:
-        return {"present": False}
-    return {"present": True}
+        operation = payload["operation"]
+        return {"present": False, "failure": registry.share_failure(target, operation) if operation else None}
+    return {"present": True, "failure": None}
 
 
 @effect

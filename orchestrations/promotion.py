@@ -28,7 +28,8 @@ from pilotage.messages import (
 
 # The event may arrive before the version can be read everywhere: look again, a bounded number of times.
 READ_AGAIN_AFTER = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
-SHARE_TIMEOUT = timedelta(hours=2)
+SHARE_WAITS = (timedelta(minutes=10), timedelta(minutes=110))
+"""How long a copy may take, and after which of it we ask for it again."""
 
 _STAGING_ENDS = {
     GateOutcome.FAILED: PromotionPhase.FAILED,
@@ -141,14 +142,35 @@ def _share(
     payload = {"kind": kind, "source": source.model_dump(), "target": target.model_dump(), "digest": digest}
     if source.registry is None:
         yield from evidence.intent(f"share.{kind}", payload)
-        yield from call(ctx, Activity.BEGIN_SHARE, payload)
-        yield from poll(ctx, Activity.SHARED_STATE, payload, lambda state: state["present"], SHARE_TIMEOUT)
+        yield from _copy(ctx, payload)
     compared = yield from call(ctx, Activity.COMPARE_COPY, payload)
     yield from evidence.outcome(f"share.{kind}", compared)
     if not compared["equal"]:
         raise Ended(PromotionPhase.ERRORED, f"{target} is not the copy of {source}: its digest is {compared['digest']}, "
                     f"the source's is {digest}; register a new version")
     return compared["id"]
+
+
+def _copy(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps:
+    """Start the copy and wait for it.
+
+    A start whose answer was lost leaves a copy that we can't follow: if that one fails, nothing says so. Asking again
+    after a while costs nothing when it is there or under way, and starts one that we can follow when it is not.
+    """
+    operation = ""
+    for wait in SHARE_WAITS:
+        started = yield from call(ctx, Activity.BEGIN_SHARE, payload)
+        operation = started["operation"] or operation
+        try:
+            state = yield from poll(ctx, Activity.SHARED_STATE, {**payload, "operation": operation},
+                                    lambda state: state["present"] or state["failure"], wait)
+        except StepFailed as failed:
+            if failed.kind != "Timeout" or wait is SHARE_WAITS[-1]:
+                raise
+            continue
+        if state["failure"]:
+            raise StepFailed(Activity.SHARED_STATE.value, "CopyFailed", f"{payload['target']['name']}: {state['failure']}")
+        return
 
 
 def _approve(

@@ -43,14 +43,20 @@ class ModelRegistry(Protocol):
     def submitters(self, model: ModelVersion) -> list[Submitter]:
         """The registrant and, where the model came from a job, that job's owner, by object id where it can be told."""
 
-    def begin_share_model(self, source: AssetRef, target: AssetRef) -> None:
-        """Start copying a workspace's version into a registry; returns at once, and does nothing when it exists."""
+    def begin_share_model(self, source: AssetRef, target: AssetRef) -> str:
+        """Start copying a workspace's version into a registry; returns at once with the operation that does it.
+
+        Empty when there is none to follow: the version exists, or an earlier call's copy is under way.
+        """
 
     def environment(self, ref: AssetRef) -> EnvironmentVersion:
         """Raises NotFound."""
 
-    def begin_share_environment(self, source: AssetRef, target: AssetRef) -> None:
+    def begin_share_environment(self, source: AssetRef, target: AssetRef) -> str:
         """As `begin_share_model`."""
+
+    def share_failure(self, target: AssetRef, operation: str) -> str | None:
+        """Why a copy's operation has failed; None while it runs, and when it has succeeded."""
 
     def data(self, ref: AssetRef) -> DataVersion:
         """Raises NotFound. Reads the files to digest them."""

@@ -72,13 +72,13 @@ class WorkspaceModelRegistry:
                                    object_id=object_id or declared.get(name.casefold())))
         return found
 
-    def begin_share_model(self, source: AssetRef, target: AssetRef) -> None:
-        """Start copying a workspace's model into a registry; returns once the registry accepted.
+    def begin_share_model(self, source: AssetRef, target: AssetRef) -> str:
+        """Start copying a workspace's model into a registry; returns the operation's URL once the registry accepted.
 
         Does nothing when the version is there: whether it is a true copy is told by its digest. Raises NotFound
         when the source is not there.
         """
-        self._share("models", source, target, self.model)
+        return self._share("models", source, target, self.model)
 
     def environment(self, ref: AssetRef) -> EnvironmentVersion:
         """Raises NotFound. The files of a build context are read to digest them."""
@@ -95,9 +95,20 @@ class WorkspaceModelRegistry:
             definition=digest({"image": image, "conda": found.conda_file or None, "build": build}),
             image_digest=f"sha256:{image.rpartition('@sha256:')[2]}" if "@sha256:" in image else None)
 
-    def begin_share_environment(self, source: AssetRef, target: AssetRef) -> None:
+    def begin_share_environment(self, source: AssetRef, target: AssetRef) -> str:
         """As `begin_share_model`."""
-        self._share("environments", source, target, self.environment)
+        return self._share("environments", source, target, self.environment)
+
+    def share_failure(self, target: AssetRef, operation: str) -> str | None:
+        """Why a copy's operation has failed; None while it runs, when it has succeeded, and when Azure has forgotten it."""
+        from pilotage.azureml.sdk import registry_operation
+
+        try:
+            with self._asking(target, f"look at the copy of {target}") as client:
+                status, why = registry_operation(client, operation)
+        except NotFound:
+            return None
+        return f"{status}: {why}" if status in ("Failed", "Canceled") else None
 
     def data(self, ref: AssetRef) -> DataVersion:
         """Raises NotFound. Reads the files to digest them."""
@@ -113,12 +124,12 @@ class WorkspaceModelRegistry:
             found = client.data.get(name=ref.name, version=ref.version)
         return _asset_id(ref, "data", found.id), str(found.path)
 
-    def _share(self, kind: Kind, source: AssetRef, target: AssetRef, read: Callable[[AssetRef], Any]) -> None:
+    def _share(self, kind: Kind, source: AssetRef, target: AssetRef, read: Callable[[AssetRef], Any]) -> str:
         if source.workspace is None or target.registry is None:
             raise InvalidInput(f"only a workspace's {kind} are copied into a registry, not {source} to {target}")
         try:
             read(target)
-            return
+            return ""
         except NotFound:
             read(source)  # the import itself would fail later, and out of sight
         details = self._connections.workspace(source.workspace).details
@@ -127,9 +138,9 @@ class WorkspaceModelRegistry:
 
         try:
             with self._asking(target, f"copy {source} to {target}", conflict=_UnderWay) as client:
-                import_into_registry(client, target.registry, target.name, target.version, source_id)
+                return import_into_registry(client, target.registry, target.name, target.version, source_id)
         except _UnderWay:
-            return  # an earlier call's copy; whoever waits for it will see it, or time out
+            return ""  # an earlier call's copy, whose operation only that call was told
 
     def _artifact(self, ref: AssetRef, kind: Kind, uri: str) -> Artifact:
         """The files of an asset, with what lets us read them."""

@@ -16,6 +16,7 @@ from pilotage.errors import Unavailable
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
+    from azure.core.rest import HttpResponse
 
 CLOUD_VARIABLE = "AZUREML_CURRENT_CLOUD"
 """Where the SDK keeps the cloud's name for the rest of the process, right or wrong."""
@@ -79,25 +80,47 @@ def workspace_guid(workspace: Any) -> str:
     return str(workspace._workspace_id)
 
 
-def import_into_registry(client: MLClient, registry: str, name: str, version: str, source_id: str) -> None:
-    """Ask a registry to copy an asset; returns once it accepted. Raises HttpResponseError.
+def import_into_registry(client: MLClient, registry: str, name: str, version: str, source_id: str) -> str:
+    """Ask a registry to copy an asset; returns once it accepted, with the operation's URL (empty: it needs none).
+
+    Raises HttpResponseError.
 
     `models.share` swaps the client's scope while others use it, and `create_or_update` waits for the copy.
     """
     from azure.ai.ml.entities._assets.workspace_asset_reference import WorkspaceAssetReference
 
     reference = WorkspaceAssetReference(name=name, version=version, asset_id=source_id)
-    _registry_request(client, "POST", registry, "import", reference._to_rest_object())
+    headers = _registry_request(client, "POST", registry, "import", reference._to_rest_object()).headers
+    return str(headers.get("Azure-AsyncOperation") or headers.get("Location") or "")
+
+
+def registry_operation(client: MLClient, url: str) -> tuple[str, str]:
+    """Status (`Succeeded`, `Failed`, `Canceled`, or a word on the way) and error of a registry's long operation.
+
+    A `Location` has no status in its body: there 202 is on the way and an error is the operation's own.
+    Raises HttpResponseError, for 404 too: operations are forgotten after a while.
+    """
+    from azure.core.rest import HttpRequest
+
+    response = client._service_client_registry_arm.send_request(HttpRequest("GET", url, headers={"Accept": "application/json"}))
+    body = response.json() if response.text() else {}
+    error = body.get("error") or {} if isinstance(body, dict) else {}
+    why = ": ".join(str(error[name]) for name in ("code", "message") if error.get(name))
+    if response.status_code in (400, 409, 422):
+        return "Failed", why or f"HTTP {response.status_code}"
+    response.raise_for_status()
+    status = body.get("status") if isinstance(body, dict) else None
+    return str(status or ("InProgress" if response.status_code == 202 else "Succeeded")), why
 
 
 def registry_reference(client: MLClient, registry: str, kind: str, name: str, version: str, uri: str) -> str | None:
     """A SAS URL with which a registry lets its asset's blobs be read; None when they can be read without."""
     answer = _registry_request(client, "POST", registry, f"datarefs/{name}/versions/{version}", {
-        "assetId": f"azureml://registries/{registry}/{kind}/{name}/versions/{version}", "blobUri": uri})
+        "assetId": f"azureml://registries/{registry}/{kind}/{name}/versions/{version}", "blobUri": uri}).json()
     return (answer["blobReferenceForConsumption"].get("credential") or {}).get("sasUri")
 
 
-def _registry_request(client: MLClient, method: str, registry: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+def _registry_request(client: MLClient, method: str, registry: str, path: str, body: dict[str, Any]) -> HttpResponse:
     from azure.ai.ml._utils._registry_utils import REGISTRY_DATAPLANE_API_VERSION
     from azure.core.rest import HttpRequest
 
@@ -107,4 +130,4 @@ def _registry_request(client: MLClient, method: str, registry: str, path: str, b
         method, f"{scope}/{path}", params={"api-version": REGISTRY_DATAPLANE_API_VERSION},
         headers={"Accept": "application/json"}, json=body))
     response.raise_for_status()
-    return response.json() if response.text() else {}
+    return response

@@ -232,7 +232,31 @@ def test_a_copy_that_never_arrives_times_out(scene: Scene) -> None:
     assert scene.phase(promotion) == "errored"
     assert "shared_state: Timeout" in scene.row(promotion).message
     looks = [work.name for work in scene.hub.executed].count("shared_state")
-    assert looks < 150, "two hours are looked at every minute at most"
+    assert looks < 170, "two hours are looked at every minute, but for the beginning"
+
+
+@pytest.mark.parametrize("asset", ["air-time", "air-time-env"])
+def test_a_copy_that_fails_after_it_was_accepted_is_told_at_once(scene: Scene, asset: str) -> None:
+    scene.azure.copy_errors[asset] = "Failed: UserError: the registry has no storage in this region"
+    scene.register("1")
+    promotion = scene.start("1")
+    scene.hub.run()
+    assert scene.phase(promotion) == "errored"
+    assert f"{asset}: Failed: UserError: the registry has no storage in this region" in scene.row(promotion).message
+    assert scene.clock.now() - START < timedelta(minutes=1)
+    scene.sound()
+
+
+def test_a_failed_copy_whose_start_was_not_answered_is_made_again(scene: Scene) -> None:
+    """Nobody knows its operation, so nobody can be told that it failed."""
+    scene.azure.copy_errors["air-time"] = "Failed: nobody hears of it"
+    scene.azure.fail("begin_share_model", Unavailable("the connection was reset"), after=True)
+    scene.azure.pace.share = timedelta(minutes=1)
+    scene.register("1")
+    promotion = scene.start("1")
+    scene.hub.run(lambda: scene.phase(promotion) == "awaiting_approval")
+    assert scene.phase(promotion) == "awaiting_approval"
+    assert timedelta(minutes=10) < scene.clock.now() - START < timedelta(minutes=15)
 
 
 @pytest.mark.parametrize("child", ["staging", "approval"])

@@ -11,7 +11,7 @@ import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -119,6 +119,11 @@ class AzureMl:
         self.known: dict[str, str] = {"Ada Lovelace": "oid-ada", "Training Jobs": "oid-jobs"}
         """Display name -> object id, as the guardrails declare them."""
         self.corrupts: set[str] = set()
+        self.copy_errors: dict[str, str] = {}
+        """Asset names whose next copy fails after it was accepted, with what its operation then says."""
+        self._failed_copies: dict[str, tuple[datetime, str]] = {}
+        """Per operation: when it ends, and with what error."""
+        self._copying: dict[tuple[str, str, str, str], datetime] = {}
         """Names of assets whose copies in a registry differ from their source."""
         self.job_ends = "Completed"
         self.answers: dict[str, int] = {}
@@ -206,16 +211,21 @@ class AzureMl:
             found.append(Submitter(role="training_job_owner", display_name="Training Jobs", object_id=self.known.get("Training Jobs")))
         return found
 
-    def begin_share_model(self, source: AssetRef, target: AssetRef) -> None:
-        self._share("begin_share_model", "models", source, target)
+    def begin_share_model(self, source: AssetRef, target: AssetRef) -> str:
+        return self._share("begin_share_model", "models", source, target)
 
     def environment(self, ref: AssetRef) -> EnvironmentVersion:
         self._call("environment", ref)
         asset = self._asset("environments", ref)
         return EnvironmentVersion(ref=ref, id=_asset_id("environments", ref), image=asset.image, definition=digest(asset.image))
 
-    def begin_share_environment(self, source: AssetRef, target: AssetRef) -> None:
-        self._share("begin_share_environment", "environments", source, target)
+    def begin_share_environment(self, source: AssetRef, target: AssetRef) -> str:
+        return self._share("begin_share_environment", "environments", source, target)
+
+    def share_failure(self, target: AssetRef, operation: str) -> str | None:
+        self._call("share_failure", target, operation)
+        ends, why = self._failed_copies.get(operation, (datetime.max.replace(tzinfo=UTC), ""))
+        return why if ends <= self.clock.now() else None
 
     def data(self, ref: AssetRef) -> DataVersion:
         self._call("data", ref)
@@ -229,10 +239,16 @@ class AzureMl:
             raise InvalidInput(f"{ref} is larger than {limit} bytes")
         return sorted(files.items())
 
-    def _share(self, method: str, kind: Kind, source: AssetRef, target: AssetRef) -> None:
+    def _share(self, method: str, kind: Kind, source: AssetRef, target: AssetRef) -> str:
         with_answer = self._call(method, source, target)
-        key = _key(kind, target)
-        if key not in self.assets:
+        key, operation = _key(kind, target), ""
+        if key not in self.assets and source.name in self.copy_errors:
+            operation = f"{method}/failing"
+            self._copying[key] = self.clock.now() + self.pace.share
+            self._failed_copies[operation] = self._copying[key], self.copy_errors.pop(source.name)
+            self._changed(method, str(target))
+        elif key not in self.assets and self._copying.get(key, self.clock.now()) <= self.clock.now():
+            operation = f"{method}/{len(self.assets) + 1}"
             asset = copy.deepcopy(self._asset(kind, source))
             asset.number = len(self.assets) + 1
             if source.name in self.corrupts:
@@ -241,6 +257,7 @@ class AzureMl:
             self.assets[key], self._arriving[key] = asset, self.clock.now() + self.pace.share
             self._changed(method, str(target))
         with_answer()
+        return operation
 
     def _asset(self, kind: Kind, ref: AssetRef) -> Asset:
         key = _key(kind, ref)

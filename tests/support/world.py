@@ -66,17 +66,22 @@ class World:
     def submitters(self, model: ModelVersion) -> list[Submitter]:
         return self.submitters_
 
-    def begin_share_model(self, source: AssetRef, target: AssetRef) -> None:
+    def begin_share_model(self, source: AssetRef, target: AssetRef) -> str:
         if str(target) not in self.models:
             self._effect("share", target)
             self.models[str(target)] = self.models[str(source)].model_copy(update={"ref": target, "id": f"azureml://{target}"})
             self.digests[str(target)] = "other bytes" if self.broken_copies else self.digests[str(source)]
+        return ""
 
     def environment(self, ref: AssetRef) -> EnvironmentVersion:
         return EnvironmentVersion(ref=ref, id=f"azureml://{ref}", image="image", definition="sha256:environment")
 
-    def begin_share_environment(self, source: AssetRef, target: AssetRef) -> None:
+    def begin_share_environment(self, source: AssetRef, target: AssetRef) -> str:
         """Environments are everywhere here."""
+        return ""
+
+    def share_failure(self, target: AssetRef, operation: str) -> str | None:
+        return None
 
     def data(self, ref: AssetRef) -> DataVersion:
         return DataVersion(ref=ref, id=f"/{ref}", uri="azureml://x", digest=ArtifactDigest.of([]))

@@ -116,14 +116,28 @@ def test_a_copy_is_begun_at_once_and_is_a_true_copy(registry: WorkspaceModelRegi
     name = model[0]
     registry.model(dev(name))
     threads = threading.enumerate()
-    registry.begin_share_model(dev(name), shared(name))
+    operation = registry.begin_share_model(dev(name), shared(name))
     assert threading.enumerate() == threads, "nobody polls in the background"
     found = wait_for("the copy", lambda: _present(registry, shared(name)))
+    assert registry.share_failure(shared(name), operation) is None
     assert found.id == f"azureml://registries/shared-registry/models/{name}/versions/1"
     assert (found.type, found.ref) == ("mlflow_model", shared(name))
     assert registry.model_digest(shared(name)) == digest_of(model[1])
-    registry.begin_share_model(dev(name), shared(name))
+    assert registry.begin_share_model(dev(name), shared(name)) == ""
     assert len(_imports(azure, name)) == 1, "what is there is not copied again"
+
+
+def test_a_copy_that_fails_says_why(registry: WorkspaceModelRegistry, azure: LivePlatform, ada: MLClient, tmp_path: Path) -> None:
+    from azure.ai.ml.entities import Model
+
+    name = f"fails-{uuid4().hex[:8]}"
+    ada.models.create_or_update(Model(name=name, version="1", path=str(write(tmp_path / "m")), type="mlflow_model"))
+    azure.fault(method="POST", path="/registries/shared-registry/import", action="fail_operation", code="StorageUnavailable",
+                message="the registry's storage is full", count=1)
+    operation = registry.begin_share_model(dev(name), shared(name))
+    why = wait_for("its failure", lambda: registry.share_failure(shared(name), operation))
+    assert why == "Failed: StorageUnavailable: the registry's storage is full"
+    assert registry.share_failure(shared(name), operation.replace("mfeOperationsStatus/", "mfeOperationsStatus/0")) is None, "forgotten"
 
 
 def test_a_copy_whose_answer_was_lost_can_be_asked_for_again(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from azure.ai.ml import MLClient
 from azure.core.credentials import AccessToken
+from azure.core.exceptions import HttpResponseError
 from azure.core.polling import LROPoller, NoPolling
 
 from pilotage.azureml import Connections, sdk
@@ -110,3 +113,40 @@ def test_each_workspace_has_one_client_as_its_own_identity(public_cloud: None) -
     assert prod.client is not dev.client
     assert prod.credential is not dev.credential
     assert (prod.client.resource_group_name, prod.client.workspace_name) == ("rg-prod", "mlw-prod")
+
+
+class _Response:
+    def __init__(self, status_code: int, body: Any = None) -> None:
+        self.status_code, self._body = status_code, body
+
+    def text(self) -> str:
+        return "" if self._body is None else json.dumps(self._body)
+
+    def json(self) -> Any:
+        return self._body
+
+    def raise_for_status(self) -> None:
+        if self.status_code >= 400:
+            raise HttpResponseError(f"HTTP {self.status_code}")
+
+
+@pytest.mark.parametrize(("answer", "said"), [
+    (_Response(200, {"status": "InProgress"}), ("InProgress", "")),
+    (_Response(200, {"status": "Succeeded"}), ("Succeeded", "")),
+    (_Response(200, {"status": "Failed", "error": {"code": "UserError", "message": "no"}}), ("Failed", "UserError: no")),
+    (_Response(200, {"status": "Canceled", "error": None}), ("Canceled", "")),
+    (_Response(202), ("InProgress", "")),
+    (_Response(204), ("Succeeded", "")),
+    (_Response(200, {"id": "azureml://registries/r/models/m/versions/1"}), ("Succeeded", "")),
+    (_Response(400, {"error": {"code": "UserError", "message": "no"}}), ("Failed", "UserError: no")),
+    (_Response(409), ("Failed", "HTTP 409")),
+])
+def test_a_registrys_operation_tells_its_status_in_either_way(answer: _Response, said: tuple[str, str]) -> None:
+    client = SimpleNamespace(_service_client_registry_arm=SimpleNamespace(send_request=lambda request: answer))
+    assert sdk.registry_operation(cast(Any, client), "https://registry.example/operations/1") == said
+
+
+def test_an_operation_that_cannot_be_read_is_no_failed_operation() -> None:
+    client = SimpleNamespace(_service_client_registry_arm=SimpleNamespace(send_request=lambda request: _Response(503)))
+    with pytest.raises(HttpResponseError):
+        sdk.registry_operation(cast(Any, client), "https://registry.example/operations/1")
