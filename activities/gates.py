@@ -13,7 +13,7 @@ from pilotage.bootstrap import app
 from pilotage.domain.assets import DataVersion
 from pilotage.domain.gates import SampleAnswer, compute_metric, judge_metric, judge_smoke
 from pilotage.domain.policy import MetricGate, SmokeGate
-from pilotage.errors import InvalidInput, Throttled
+from pilotage.errors import InvalidInput, Throttled, Unavailable
 from pilotage.ports import Answer
 
 BATCH = 500
@@ -69,6 +69,8 @@ def _score(payload: dict, body: dict[str, Any]) -> Answer:
     answer = app().deployments.score(payload["workspace"], payload["endpoint"], json.dumps(body).encode(), deployment=payload["name"])
     if answer.status == 429:  # too many requests at once says nothing of the model
         raise Throttled(f"{payload['endpoint']}/{payload['name']} asks for fewer requests")
+    if answer.status >= 500:  # a managed endpoint maps its model's failures to 424 and 408: 5xx is its own infrastructure
+        raise Unavailable(f"{payload['endpoint']} itself answered {answer.status}: {answer.body[:200]}")
     return answer
 
 

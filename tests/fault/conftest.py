@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.fault.matrix import CASES
 from tests.fault.points import POINTS
 from tests.support.journey import Journey, prepare, write_policies
 from tests.support.platform import LivePlatform
 
-LINES = ("disorder", "ignored", "lossy", *(point.line for point in POINTS))
+LINES = ("disorder", "ignored", "lossy", *(point.line for point in POINTS), *(case.line for case in CASES))
 
 
 @pytest.fixture(scope="session")

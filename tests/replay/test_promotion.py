@@ -101,7 +101,7 @@ def test_a_copy_that_is_not_its_source_stops_everything(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("answer", "phase", "says"), [
     ((200, [5.0, 5.0]), "failed", "mae"),
-    ((500, "boom"), "failed", "500"),
+    ((424, "boom"), "failed", "424"),
     ((200, "no list"), "failed", "list"),
 ])
 def test_a_gate_that_does_not_pass_ends_it_and_staging_is_taken_down(
@@ -246,7 +246,7 @@ def test_one_rollout_an_endpoint_the_next_one_queues(stage: Stage) -> None:
 
 def test_green_that_fails_its_check_before_traffic_is_withdrawn(stage: Stage) -> None:
     stage.world.register()
-    stage.world.answer = lambda endpoint, rows: (200, [1.0] * rows) if endpoint == "line-stg" else (500, "boom")
+    stage.world.answer = lambda endpoint, rows: (200, [1.0] * rows) if endpoint == "line-stg" else (424, "boom")
     promotion = stage.promote()
     stage.vote(promotion)
     result = stage.ended(promotion)
@@ -266,7 +266,7 @@ def test_a_breach_after_traffic_restores_the_exact_split(stage: Stage) -> None:
 
     def breach() -> None:
         stage.world.before.pop("traffic")
-        stage.world.answer = lambda endpoint, rows: (500, "boom")
+        stage.world.answer = lambda endpoint, rows: (424, "boom")
 
     stage.awaits(promotion)
     stage.world.before["traffic"] = breach

@@ -50,6 +50,16 @@ def test_a_model_that_is_at_fault_fails(asset: Asset, phase: str, outcomes: dict
     assert _outcomes(scene, promotion) == outcomes, "both verdicts are told"
 
 
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_an_endpoint_that_fails_by_itself_is_not_the_models_fault(status: int) -> None:
+    scene = Scene()
+    promotion = _stopped(scene, Asset(status=status))
+    assert scene.phase(promotion) == "errored"
+    assert _outcomes(scene, promotion) == {"smoke": "errored", "metric": "errored"}
+    assert f"itself answered {status}" in scene.row(promotion).message
+    assert [work.name for work in scene.hub.executed].count("run_smoke") == 8, "it may pass, so it is asked again"
+
+
 def test_too_little_evidence_holds() -> None:
     scene = Scene(policy(**{"stages.0.gates": [{"metric": METRIC | {"min_rows": 21}}, {"smoke": SMOKE | {"min_requests": 3}}]}))
     promotion = _stopped(scene, Asset())
