@@ -6,8 +6,10 @@ Durable timers run in virtual time: when nothing is left to do but wait, the clo
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
@@ -68,6 +70,7 @@ class Stage:
         self.policies = MemoryPolicies([self.rules])
         self.lost_answers: set[str] = set()
         """Activities whose first answer is lost after the effect: the contract is at least once."""
+        self._quiet, self._running, self._closed = threading.Condition(), 0, False
 
     def __enter__(self) -> Stage:
         self._backend = SqliteBackend(None, self.clock)
@@ -86,14 +89,19 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
-        self._worker.stop()
         self._backend.stop(0)
+        with self._quiet:  # what runs still uses our app; what comes now finds the stage closed
+            self._closed = True
+            self._quiet.wait_for(lambda: self._running == 0)
         bootstrap.use(None)
+        # The worker looks for work once a second and ends only then: nobody has to wait for that.
+        threading.Thread(target=self._worker.stop, name="worker-stop", daemon=True).start()
 
     def _plain(self, name: str, activity: Callable[[dict], dict]) -> Any:
         @wraps(activity)
         def run(_: Any, payload: Any) -> dict:
-            result = activity(payload)
+            with self._here():
+                result = activity(payload)
             if name in self.lost_answers:
                 self.lost_answers.discard(name)
                 raise ConnectionError(f"the answer of {name} was lost after its effect")
@@ -103,6 +111,19 @@ class Stage:
         run.__name__ = name
         run.__annotations__ = {}
         return run
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        with self._quiet:
+            if self._closed:
+                raise RuntimeError("the stage is closed")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._quiet:
+                self._running -= 1
+                self._quiet.notify_all()
 
     # --- starting and waiting -----------------------------------------------------------------------------
 
