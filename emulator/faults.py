@@ -12,12 +12,14 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from emulator.errors import EmulatorError
 from emulator.journal import Journal
 from emulator.server import Connections
 
@@ -26,6 +28,10 @@ SERVICE_PATHS = (
     ("identity", re.compile(r"^/(msi/|[^/]+/(v2\.0|discovery|oauth2|\.well-known)/)")),
 )
 """What is none of these is Azure ML's. `storage` is Azurite behind the proxy: there the path is the host's name."""
+
+
+class InvalidFaults(EmulatorError):
+    """The file of faults in the state folder can't be read; the message names the place."""
 
 
 class FaultRule(BaseModel):
@@ -107,6 +113,17 @@ class Faults:
         fault = Fault(next(self._numbers), rule)
         self._faults[fault.number] = fault
         return fault.number
+
+    def load(self, path: Path) -> None:
+        """Rules (a JSON list) that are in force from the first request on; does nothing without the file. Raises InvalidFaults."""
+        if not path.exists():
+            return
+        try:
+            rules = TypeAdapter(list[FaultRule]).validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise InvalidFaults(f"{path} is not a list of fault rules: {error}") from error
+        for rule in rules:
+            self.add(rule)
 
     def remove(self, number: int) -> bool:
         """Forget a fault; requests that it holds go on."""

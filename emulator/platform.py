@@ -80,6 +80,7 @@ class Platform:
         from emulator.storage import AzuriteStorage
 
         faults = Faults()
+        faults.load(self._state / "faults.json")
         proxy = ConnectProxy(self._ports["proxy"], self._ports, self._config.accounts, faults)
         self._identity = Identity(self._config, self._state / "identity", self.addresses.base_url)
         self._services = Services(

@@ -1,4 +1,4 @@
-"""Named points of a promotion at which the whole platform is killed.
+"""Named points of a promotion at which the whole platform is killed, in the order in which a promotion comes by them.
 
 Each is a request that is held: `before` it has had its effect, or `after` (the effect is committed, nobody has been
 told, and no outcome entry is written). What the line's endpoint is called goes into the pattern.
@@ -7,6 +7,7 @@ told, and no outcome entry is written). What the line's endpoint is called goes 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +17,18 @@ class Point:
     path: str
     """Pattern of the held request; {line} is the line's name."""
     when: str
-    endpoint_exists: bool = False
-    """The production endpoint is there beforehand, so the first PUT on it is the traffic's."""
     approved: bool = False
     """The point comes after the approval."""
+    skip: int = 0
+    """How many requests of its kind come before the one that is meant, in a promotion that has not come by here."""
 
     @property
     def line(self) -> str:
         return "kill-" + self.name.replace("_", "-")
+
+    def rule(self, line: str, skip: int = 0) -> dict[str, Any]:
+        """The fault that holds it."""
+        return {"method": self.method, "path": self.path.format(line=line), "when": self.when, "action": "hold", "skip": skip}
 
 
 POINTS = (
@@ -35,5 +40,5 @@ POINTS = (
     Point("endpoint_begun", "PUT", r"/onlineEndpoints/{line}$", "after", approved=True),
     Point("green_begun", "PUT", r"/onlineEndpoints/{line}/deployments/[^/]+$", "after", approved=True),
     Point("green_checked", "POST", r"/endpoints/{line}/score$", "before", approved=True),
-    Point("traffic_moved", "PUT", r"/onlineEndpoints/{line}$", "after", endpoint_exists=True, approved=True),
+    Point("traffic_moved", "PUT", r"/onlineEndpoints/{line}$", "after", approved=True, skip=1),
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.fault.points import POINTS, Point
-from tests.support.journey import Journey, client
+from tests.support.journey import Journey
 from tests.support.platform import wait_for
 
 pytestmark = pytest.mark.xdist_group("fault")
@@ -31,24 +31,32 @@ def _is_whole(line: Journey, promotion: str) -> None:
     assert line.score(100.0)[0] == 200
 
 
+def test_killed_at_every_point_in_turn_it_goes_on(faulty: Lines) -> None:
+    """One promotion that dies nine times. Each life's fault is there before its first request."""
+    line = faulty("mortal")
+    line.platform.fault(**POINTS[0].rule(line.line))
+    line.register("1")
+    promotion = line.started("1")
+    for point, following in zip(POINTS, [*POINTS[1:], None], strict=True):
+        if point.approved and line.get(promotion)["phase"] != "rolling_out":
+            line.approve(promotion)
+        wait_for(f"{point.name} being held", lambda: True if line.platform.is_holding() else None)
+        line.platform.kill()
+        line.platform.restart(faults=[following.rule(line.line)] if following else [])
+    line.bake(promotion)
+    _is_whole(line, promotion)
+
+
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("point", POINTS, ids=[point.name for point in POINTS])
 def test_killed_here_it_goes_on(faulty: Lines, point: Point) -> None:
     line = faulty(point.line)
-    if point.endpoint_exists:
-        from azure.ai.ml.entities import ManagedOnlineEndpoint
-
-        endpoint = ManagedOnlineEndpoint(name=line.line, auth_mode="key")
-        client(line.platform, "PROD").online_endpoints.begin_create_or_update(endpoint).result()
-    pattern = point.path.format(line=line.line)
-    rule = {"method": point.method, "path": pattern, "when": point.when, "action": "hold"}
-    fault = None if point.approved else line.platform.fault(**rule)
+    line.platform.fault(**point.rule(line.line, point.skip))
     line.register("1")
     promotion = line.started("1")
     if point.approved:
-        line.reach(promotion, "awaiting_approval")
-        fault = line.platform.fault(**rule)
         line.approve(promotion)
-    wait_for(f"{point.name} being held", lambda: True if line.platform.holding(fault or 0) else None)
+    wait_for(f"{point.name} being held", lambda: True if line.platform.is_holding() else None)
 
     line.platform.kill()
     line.platform.restart()
@@ -65,9 +73,9 @@ def test_killed_while_a_rollback_has_moved_the_traffic(faulty: Lines) -> None:
     first = line.promote("1")
     before = line.traffic()
     second = line.promote("2")
-    fault = line.platform.fault(method="PUT", path=f"/onlineEndpoints/{line.line}$", when="after", action="hold")
+    line.platform.fault(method="PUT", path=f"/onlineEndpoints/{line.line}$", when="after", action="hold")
     assert line.call("POST", f"/api/promotions/{second}/rollback", json={}).status_code == 202
-    wait_for("the rollback being held", lambda: True if line.platform.holding(fault) else None)
+    wait_for("the rollback being held", lambda: True if line.platform.is_holding() else None)
     line.platform.kill()
     line.platform.restart()
     wait_for("the rollback's end", lambda: True if line.get(second)["phase"] == "rolled_back" else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -75,7 +76,9 @@ class LivePlatform:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def restart(self) -> LivePlatform:
+    def restart(self, faults: list[dict[str, Any]] | None = None) -> LivePlatform:
+        """Start again on the same folder, with faults that are in force from the first request."""
+        (self.state / "faults.json").write_text(json.dumps(faults or []))
         return self.start()
 
     # --- strings --------------------------------------------------------------------------------------------
@@ -95,6 +98,10 @@ class LivePlatform:
     def holding(self, fault: int) -> bool:
         """True once a request is held by the fault."""
         return any(item["id"] == fault and item["holding"] for item in self.control("GET", "/faults")["items"])
+
+    def is_holding(self) -> bool:
+        """True once a request is held by any fault."""
+        return any(item["holding"] for item in self.control("GET", "/faults")["items"])
 
     def clear_faults(self) -> None:
         self.control("DELETE", "/faults")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import ValidationError
 
-from emulator.faults import FaultRule, service_of
+from emulator.faults import FaultRule, Faults, InvalidFaults, service_of
 from tests.support.fault_bench import Bench
 from tests.support.subscriber import until
 
@@ -142,3 +143,22 @@ async def test_the_journal_has_what_was_asked_and_answered(bench: Bench) -> None
     assert (first["service"], first["method"], first["path"], first["status"]) == ("azure_ml", "PUT", "/things/a", 201)
     assert (first["body"], first["caller"]) == ({"name": "a"}, "caller of Bearer x")
     assert second["query"] == {"a": "2", "sig": "***"}
+
+
+class TestFromTheFirstRequest:
+    def test_the_state_folders_rules_are_in_force(self, tmp_path: Path) -> None:
+        (tmp_path / "faults.json").write_text('[{"path": "/x", "action": "status"}, {"path": "/y", "action": "drop"}]')
+        faults = Faults()
+        faults.load(tmp_path / "faults.json")
+        assert [(item["path"], item["action"]) for item in faults.list()] == [("/x", "status"), ("/y", "drop")]
+
+    def test_without_the_file_there_are_none(self, tmp_path: Path) -> None:
+        faults = Faults()
+        faults.load(tmp_path / "faults.json")
+        assert faults.list() == []
+
+    @pytest.mark.parametrize("text", ["{", "{}", '[{"path": "("}]', '[{"path": "/x", "action": "explode"}]'])
+    def test_what_cannot_be_read_is_refused_by_name(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "faults.json").write_text(text)
+        with pytest.raises(InvalidFaults, match="faults.json"):
+            Faults().load(tmp_path / "faults.json")
