@@ -67,14 +67,22 @@ def stop(state: State) -> None:
 
 @functions.command()
 def start(
-    port: Annotated[int, typer.Option(help="Port of the host on 127.0.0.1.")] = 7071,
+    port: Annotated[int | None, typer.Option(help="Port on 127.0.0.1; default: LocalHttpPort of local.settings.json, or 7071.")] = None,
     app_folder: Annotated[Path, typer.Option("--app", help="Folder of the Functions app.")] = Path(),
     state: Annotated[Path | None, typer.Option(help="Folder for durable state and keys; default: .functions in the app's folder.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Start again when a file of the app changes.")] = False,
 ) -> None:
     """Serve any v2-model Functions app, as Core Tools would."""
     from emulator.functions_host.command import serve
+    from emulator.functions_host.settings import local_port
+    from emulator.functions_host.watch import serve_watched
 
-    serve(app_folder.resolve(), port, state or app_folder.resolve() / ".functions")
+    folder = app_folder.resolve()
+    try:
+        chosen = port or local_port(folder) or 7071
+    except EmulatorError as error:
+        _fail(error)
+    (serve_watched if watch else serve)(folder, chosen, (state or folder / ".functions").resolve())
 
 
 def _say(text: str) -> None:

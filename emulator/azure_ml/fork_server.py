@@ -122,6 +122,7 @@ class ForkServer:
         with self._log.open("ab") as log:
             host = await asyncio.create_subprocess_exec(
                 str(self._python),
+                "-P",  # our own packages lie beside it, and one is called as a library that models import
                 str(_HOST),
                 str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE,

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
 import sys
 import uuid
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from emulator.context import EmulatorError
 from emulator.functions_host import protos
+from emulator.functions_host.settings import InvalidSettings, host_json, local_settings, time_span
 
+log = logging.getLogger("emulator.runtime")
 THREADS = "16"
 """Orchestrators and sync activities share the worker's thread pool; its default is too small for both."""
 
@@ -29,6 +34,15 @@ class InvocationFailed(EmulatorError):
         super().__init__(exception.message)
         self.kind, _, self.text = exception.message.partition(": ")
         self.stack = exception.stack_trace
+
+
+class FunctionTimeout(InvocationFailed):
+    """host.json's functionTimeout has passed. A synchronous function's thread goes on: Python can't end it."""
+
+    def __init__(self, limit: object, name: str, invocation_id: str) -> None:
+        super().__init__(SimpleNamespace(
+            message=f"FunctionTimeoutException: Timeout value of {limit} exceeded by function: {name} (Id: '{invocation_id}')",
+            stack_trace=""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +68,14 @@ class AppRuntime:
 
     def __init__(self, app: Path) -> None:
         self.app = app
-        path = app / "host.json"
-        if not path.exists():
-            raise AppDoesNotLoad(f"{path} does not exist: this is not the folder of a Functions app")
-        self.host: dict[str, Any] = json.loads(path.read_text())
-        settings = app / "local.settings.json"
-        if settings.exists():
-            # As Core Tools does: the environment wins over the file.
-            for name, value in json.loads(settings.read_text()).get("Values", {}).items():
-                os.environ.setdefault(name, str(value))
+        local_settings(app / "local.settings.json", os.environ)
+        self.host = host_json(app / "host.json", os.environ)
         self.functions: dict[str, Function] = {}
+        self._timeout = _timeout(self.host)
 
     def extension(self, name: str) -> dict[str, Any]:
         """The part of host.json that configures an extension."""
-        return dict(self.host.get("extensions", {}).get(name, {}))
+        return dict(self.host.get("extensions", {}).get(name) or {})
 
     async def load(self) -> None:
         """Start the worker and index the app; raises AppDoesNotLoad with the app's traceback."""
@@ -89,7 +97,24 @@ class AppRuntime:
             self.functions[metadata.name] = Function(metadata.name, metadata.function_id, [json.loads(b) for b in metadata.raw_bindings])
 
     def of_type(self, trigger: str) -> list[Function]:
-        return [function for function in self.functions.values() if function.trigger["type"] == trigger]
+        """Functions with a trigger, without the disabled ones."""
+        return [function for function in self.functions.values() if function.trigger["type"] == trigger and not self.is_disabled(function)]
+
+    def find(self, name: str) -> Function | None:
+        """By name in any case; a disabled function is not found."""
+        found = next((function for function in self.functions.values() if function.name.lower() == name.lower()), None)
+        return None if found is None or self.is_disabled(found) else found
+
+    def is_disabled(self, function: Function) -> bool:
+        """The app setting `AzureWebJobs.NAME.Disabled` (with underscores on Linux) is true or 1 (functions: disable-function)."""
+        for name in (f"AzureWebJobs.{function.name}.Disabled", f"AzureWebJobs_{function.name}_Disabled"):
+            if os.environ.get(name, "").strip().lower() in ("true", "1"):
+                return True
+        return False
+
+    def report(self, function: Function, failed: InvocationFailed) -> None:
+        """Log a failure that nobody waits for."""
+        log.error("%s failed: %s\n%s", function.name, failed, failed.stack)
 
     async def invoke(self, function: Function, inputs: dict[str, protos.TypedData], metadata: dict[str, protos.TypedData] | None = None,
                      trace_parent: str = "") -> Any:
@@ -99,13 +124,28 @@ class AppRuntime:
             input_data=[protos.ParameterBinding(name=name, data=value) for name, value in inputs.items()],
             trigger_metadata=metadata or {}, trace_context=SimpleNamespace(trace_parent=trace_parent, trace_state="", attributes={}),
             retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None))
-        answer = await self._worker.invocation_request(_request(invocation_request=invocation))
+        try:
+            async with asyncio.timeout(self._timeout):
+                answer = await self._worker.invocation_request(_request(invocation_request=invocation))
+        except TimeoutError:
+            raise FunctionTimeout(self.host.get("functionTimeout", "00:30:00"), function.name, invocation.invocation_id) from None
         if answer.result.status != protos.StatusResult.Success:
             raise InvocationFailed(answer.result.exception)
         return answer
 
     def stop(self) -> None:
         self._worker.stop_threadpool_executor()
+
+
+def _timeout(host: dict[str, Any]) -> float | None:
+    """functionTimeout in seconds; -1 is none, and the default is 30 minutes (functions-scale). Raises InvalidSettings."""
+    text = host.get("functionTimeout", "00:30:00")
+    if text in (-1, "-1"):
+        return None
+    span = time_span(text) if isinstance(text, str) else None
+    if span is None or span <= timedelta():
+        raise InvalidSettings(f"host.json: 'functionTimeout' must be a time span or -1, it is {text!r}")
+    return span.total_seconds()
 
 
 def _request(**content: Any) -> SimpleNamespace:

@@ -1,59 +1,55 @@
-"""Timer triggers: NCRONTAB in virtual time, past-due runs caught up once, no double fire after a restart."""
+"""Timer triggers in virtual time: what was missed runs once, at once; a slot whose run has ended never runs again.
+
+The rules are those of the host's TimerListener and ScheduleMonitor: the next run is kept after each run, so a run that a crash
+cut short is run again as past due. A timer more frequent than once a minute, or with `use_monitor=False`, is not kept.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
-import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from croniter import croniter
-
-from emulator.context import EmulatorError
 from emulator.durable.virtual_time import OffsetClock
 from emulator.functions_host.runtime import Function, InvocationFailed
+from emulator.functions_host.schedules import InvalidSchedule, Schedule, parse
+from emulator.functions_host.settings import InvalidSettings, resolve
+from emulator.functions_host.store import HostStore
 
 log = logging.getLogger("emulator.timers")
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-class InvalidSchedule(EmulatorError):
-    """A timer's schedule can't be read; the message names the function."""
+def schedule_of(function: Function) -> tuple[str, Schedule]:
+    """The expression with %SETTING% filled in, and the schedule it stands for; raises InvalidSchedule."""
+    try:
+        text = resolve(str(function.trigger["schedule"])).strip()
+        return text, parse(text, os.environ.get("WEBSITE_TIME_ZONE"))
+    except (InvalidSchedule, InvalidSettings) as error:
+        raise InvalidSchedule(f"{function.name}: {error}") from error
 
 
-def schedule_of(function: Function) -> str:
-    """The six-field expression, with %SETTING% filled in; raises InvalidSchedule."""
-    text = str(function.trigger["schedule"])
-    for name in re.findall(r"%(\w+)%", text):
-        if name not in os.environ:
-            raise InvalidSchedule(f"{function.name}: the schedule names the setting {name}, which is not set")
-    text = re.sub(r"%(\w+)%", lambda match: os.environ[match[1]], text).strip()
-    if len(text.split()) == 5:
-        text = f"0 {text}"
-    if len(text.split()) != 6 or not croniter.is_valid(text, second_at_beginning=True):
-        raise InvalidSchedule(f"{function.name}: {text!r} is not an NCRONTAB expression of six fields")
-    return text
+class _Timer:
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.text, self.schedule = schedule_of(function)
+        self.monitored = function.trigger.get("useMonitor") is not False and not self.schedule.frequent
 
 
 class Timers:
-    """Keeps each timer's last run in a file, as the real host keeps it in storage."""
-
-    def __init__(self, functions: list[Function], clock: OffsetClock, path: Path,
+    def __init__(self, functions: list[Function], clock: OffsetClock, store: HostStore,
                  invoke: Callable[[Function, dict[str, Any]], Awaitable[None]]) -> None:
-        self._schedules = {function.name: (function, schedule_of(function)) for function in functions}
-        self._clock, self._path, self._invoke = clock, path, invoke
-        self._last: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        self._timers = {function.name: _Timer(function) for function in functions}
+        self._clock, self._store, self._invoke = clock, store, invoke
         self._moved = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._run(function, schedule), name=f"timer {function.name}")
-                       for function, schedule in self._schedules.values()]
+        self._tasks = [loop.create_task(self._run(timer), name=f"timer {name}") for name, timer in self._timers.items()]
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -61,48 +57,67 @@ class Timers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def time_moved(self) -> None:
+        """The clock's offset has grown: timers look again."""
         self._moved.set()
         self._moved = asyncio.Event()
 
-    async def fire(self, function: Function, past_due: bool = False) -> None:
-        """Run it now. The run is kept before it starts: a timer is at most once a slot, and its work idempotent."""
-        now = self._clock.now()
-        last = self._last.get(function.name)
-        self._last[function.name] = now.isoformat()
-        self._save()
-        upcoming = self._next(self._schedules[function.name][1], now)
-        try:
-            await self._invoke(function, {
-                "IsPastDue": past_due, "Schedule": {"AdjustForDST": True},
-                "ScheduleStatus": {"Last": last or now.isoformat(), "Next": upcoming.isoformat(), "LastUpdated": last or now.isoformat()}})
-        except InvocationFailed as failed:
-            log.error("timer %s failed: %s\n%s", function.name, failed, failed.stack)
+    async def fire(self, function: Function) -> None:
+        """Run it now, by hand: its schedule stays as it is."""
+        await self._call(self._timers[function.name], past_due=False)
 
-    async def _run(self, function: Function, schedule: str) -> None:
-        begun = self._last.get(function.name)
-        # The first start begins at now; a later one where the last run was, so that what was missed runs once, at once.
-        since = datetime.fromisoformat(begun) if begun else self._clock.now()
-        if function.trigger.get("runOnStartup"):
-            await self.fire(function)
-            since = self._clock.now()
-        while True:
-            due = self._next(schedule, since)
-            late = due < self._clock.now()
+    async def _run(self, timer: _Timer) -> None:
+        due = self._first(timer)
+        if due is not None and due < self._clock.now():
+            due = await self._fire(timer, past_due=True)
+        elif timer.function.trigger.get("runOnStartup"):
+            due = await self._fire(timer, past_due=False)
+        while due is not None:
             await self._until(due)
-            await self.fire(function, past_due=late)
-            since = max(due, self._clock.now())
+            due = await self._fire(timer, past_due=False)
+        log.warning("timer %s: %r never comes again", timer.function.name, timer.text)
 
-    def _next(self, schedule: str, since: datetime) -> datetime:
-        return croniter(schedule, since.astimezone(UTC), second_at_beginning=True).get_next(datetime)
+    def _first(self, timer: _Timer) -> datetime | None:
+        """When it is due: what was kept, or from now on for a timer that is new."""
+        now = self._clock.now()
+        kept = self._store.timer(timer.function.name) if timer.monitored else None
+        if kept is None:
+            due = timer.schedule.after(now)
+            self._keep(timer, None, due)
+            return due
+        schedule, last, upcoming, updated = kept
+        if schedule == timer.text:
+            return upcoming
+        due = timer.schedule.after(last or updated)  # another schedule since
+        self._keep(timer, last, due)
+        return due
+
+    async def _fire(self, timer: _Timer, *, past_due: bool) -> datetime | None:
+        begun = self._clock.now()
+        await self._call(timer, past_due=past_due)
+        # What came due while it ran is run next, once.
+        due = timer.schedule.after(begun)
+        self._keep(timer, begun, due)
+        return due
+
+    async def _call(self, timer: _Timer, *, past_due: bool) -> None:
+        kept = self._store.timer(timer.function.name) if timer.monitored else None
+        status = None
+        if kept is not None:
+            _, last, upcoming, updated = kept
+            status = {"Last": (last or _NEVER).isoformat(), "Next": (upcoming or _NEVER).isoformat(), "LastUpdated": updated.isoformat()}
+        try:
+            await self._invoke(timer.function, {"IsPastDue": past_due, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": status})
+        except InvocationFailed as failed:
+            log.error("timer %s failed: %s\n%s", timer.function.name, failed, failed.stack)
+
+    def _keep(self, timer: _Timer, last: datetime | None, due: datetime | None) -> None:
+        if timer.monitored:
+            self._store.set_timer(timer.function.name, timer.text, last, due, self._clock.now())
 
     async def _until(self, due: datetime) -> None:
         while (left := due.timestamp() - self._clock.timestamp()) > 0:
             try:
-                await asyncio.wait_for(self._moved.wait(), timeout=left)
+                # A day at most, so that a real clock that jumped is noticed; virtual jumps set the event.
+                await asyncio.wait_for(self._moved.wait(), timeout=min(left, 86400))
             except TimeoutError:
                 continue
-
-    def _save(self) -> None:
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self._last))
-        os.replace(temporary, self._path)
