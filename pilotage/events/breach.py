@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import re
@@ -10,6 +11,8 @@ from typing import Any
 from pilotage.domain.assets import Frozen
 
 _PHRASE = re.compile(r"The signal '(?P<signal>[^']*)' has failed due to one or more features violating metric thresholds", re.IGNORECASE)
+_QUOTED = re.compile(r"""'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*\"""")
+_DECODER = json.JSONDecoder()
 SHOWN = 50
 """Violations that are kept; their number is told in full."""
 
@@ -46,18 +49,32 @@ def read_breach(text: str) -> Breach | None:
 
 
 def _rows(text: str) -> list[dict[str, Any]]:
-    """The objects of the JSON list in the text, one by one, as far as they can be read."""
+    """The objects of the list in the text, one by one, as far as they can be read.
+
+    Documented is a JSON list; Azure's component prints a Python list of JSON texts: `['{"group": ...}']`.
+    """
     start = text.find("[")
     if start < 0:
         return []
-    decoder, rows, at = json.JSONDecoder(), [], start + 1
-    while (at := _skip(text, at)) < len(text) and text[at] == "{":
-        try:
-            row, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            break
-        rows.append(row)
+    rows: list[dict[str, Any]] = []
+    at = start + 1
+    while (at := _skip(text, at)) < len(text) and (found := _row(text, at)) is not None:
+        rows.append(found[0])
+        at = found[1]
     return rows
+
+
+def _row(text: str, at: int) -> tuple[dict[str, Any], int] | None:
+    """The object that begins at a place, and where it ends; None when none does that can be read."""
+    try:
+        if text[at] == "{":
+            return _DECODER.raw_decode(text, at)
+        if (quoted := _QUOTED.match(text, at)) is not None:
+            row = json.loads(ast.literal_eval(quoted[0]))
+            return (row, quoted.end()) if isinstance(row, dict) else None
+    except (ValueError, SyntaxError, RecursionError):
+        pass
+    return None
 
 
 def _skip(text: str, at: int) -> int:

@@ -186,6 +186,8 @@ def test_a_monitor_can_say_what_it_watches(tags: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("tail", "features"), [
     ("", 0), ("\n[]", 0), ("\n[not json", 0), ('\n[{"group": "a", "metric_value": 1}, {"group": "b", "metr', 1), ("\n[1, 2]", 0),
+    ("""\n['{"group": "a", "metric_value": 1}', '{"group": "it\\'s", "metric_value": 2}']\n""", 2),
+    ("""\n['{"group": "a"}', '{"group": "b", "metr""", 1), ("\n['a', 'b']", 0), ("\n['[1]']", 0), ("\n['\\x']", 0),
 ])
 def test_a_breach_whose_list_is_cut_off_is_still_a_breach(tail: str, features: int) -> None:
     found = parse_workspace_event(run_status(tag=BREACH.split(".\n")[0] + tail))
