@@ -8,7 +8,7 @@ from string import Template
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from emulator.errors import EmulatorError
 
@@ -19,6 +19,7 @@ Schema = Literal["EventGridSchema", "CloudEventSchemaV1_0"]
 _AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{3,24}$")]
 _FILTERS = 25
 _VALUE_LENGTH = 512
+_HEADERS = 10
 
 
 class ConfigError(EmulatorError):
@@ -59,6 +60,8 @@ class TopicConfig(_Strict):
     name: str
     input_schema: Schema | Literal["any"] = Field("any", alias="schema")
     """`any` takes both, which Azure's topics do not; name one and the other is refused, as there."""
+    disable_local_auth: bool = False
+    """True: keys and signatures are refused, tokens are taken."""
 
 
 class AdvancedFilter(_Strict):
@@ -103,6 +106,23 @@ class AdvancedFilter(_Strict):
             raise ValueError(f"{self.operator} takes values that are {kind}")
 
 
+class DeliveryHeader(_Strict):
+    """A header that each delivery carries: a text, or the value of an event's field (`source_field`, a dotted key)."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")]
+    value: Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$", max_length=4096)] | None = None
+    source_field: Annotated[str, StringConstraints(min_length=1)] | None = None
+    is_secret: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.value is None) == (self.source_field is None):
+            raise ValueError(f"the header {self.name!r} needs a value or a source_field, and not both")
+        if self.name.casefold().startswith(("aeg-", "content-", "host")):
+            raise ValueError(f"the header {self.name!r} is Event Grid's own")
+        return self
+
+
 class SubscriptionConfig(_Strict):
     """An event subscription: from which topics, what of it, and where to. Limits and defaults are Azure's."""
 
@@ -124,11 +144,33 @@ class SubscriptionConfig(_Strict):
     max_attempts: int = Field(30, ge=1, le=30)
     ttl_minutes: int = Field(1440, ge=1, le=1440)
     dead_letter: bool = True
+    dead_letter_account: _AccountName | None = None
+    """Where dead letters go instead of the platform's ledger account and `dead_letter_container`."""
+    dead_letter_container: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")] | None = None
+    labels: tuple[str, ...] = ()
+    expires: AwareDatetime | None = None
+    """From then on, in virtual time, it receives nothing: what waits for it is dropped."""
+    max_events_per_batch: int = Field(1, ge=1, le=5000)
+    preferred_batch_size_in_kilobytes: int = Field(64, ge=1, le=1024)
+    headers: Annotated[tuple[DeliveryHeader, ...], Field(max_length=_HEADERS)] = ()
+    """Of each delivery: Azure's delivery attribute mappings."""
+    retry_jitter: float = Field(0, ge=0, le=1)
+    """Each wait before another attempt grows by up to this share of it, drawn from `seed`. Azure's randomisation is
+    small and not documented; 0 lets a test that moves the clock know where it is."""
+    seed: int = 0
+    delayed_delivery: bool = False
+    """True: after ten failures in a row everything for this endpoint waits a while, as Azure does it."""
 
     @model_validator(mode="after")
     def _one_destination(self) -> Self:
         if (self.function is None) == (self.endpoint is None):
             raise ValueError(f"subscription {self.name!r} needs a function or an endpoint, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _values_in_all(self) -> Self:
+        if sum(max(len(rule.values), 1) for rule in self.advanced_filters if not rule.operator.startswith("Is")) > _FILTERS:
+            raise ValueError(f"The maximum number of values allowed across all advanced filters is {_FILTERS}")
         return self
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from urllib.parse import unquote
 
@@ -13,30 +13,38 @@ from emulator.context import IdentityVerifier
 from emulator.errors import Unauthorized
 
 
-def topic_key(topic: str) -> str:
+def topic_key(topic: str, key: str = "key1") -> str:
     """A throw-away access key, the same at each start."""
-    return base64.b64encode(hashlib.sha256(f"local-platform:{topic}".encode()).digest()).decode()
+    seed = f"local-platform:{topic}" + ("" if key == "key1" else f":{key}")
+    return base64.b64encode(hashlib.sha256(seed.encode()).digest()).decode()
 
 
-def may_publish(headers: Mapping[str, str], topic: str, endpoint: str, identity: IdentityVerifier) -> bool:
-    """True when a request carries the topic's key, a valid signature made with it, or a token for an Azure service.
+def refusal(headers: Mapping[str, str], keys: Collection[str], endpoint: str, identity: IdentityVerifier, local_auth: bool) -> str | None:
+    """Why a request may not publish; None when it carries a key of the topic, a valid signature made with one, or a token
+    for an Azure service.
 
-    `headers` in lower case. Roles are not looked at: each identity of the platform may send.
+    `headers` in lower case; `keys` are the topic's. Roles are not looked at: each identity of the platform may send.
     """
-    key = topic_key(topic)
-    if given := headers.get("aeg-sas-key"):
-        return hmac.compare_digest(given.encode(), key.encode())
     authorization = headers.get("authorization", "")
-    token = headers.get("aeg-sas-token")
+    key, token = headers.get("aeg-sas-key"), headers.get("aeg-sas-token")
     if token is None and authorization.lower().startswith("sharedaccesssignature "):
         token = authorization.split(" ", 1)[1]
+    if (key or token is not None) and not local_auth:
+        return "Local authentication is disabled for this topic: use a Microsoft Entra token."
+    if key:
+        fits = [hmac.compare_digest(key.encode(), own.encode()) for own in keys]
+        return None if any(fits) else "The request authorization key is not authorized for this topic."
     if token is not None:
-        return _is_valid(token, key, endpoint, datetime.now(UTC))
+        now = datetime.now(UTC)
+        valid = any(_is_valid(token, own, endpoint, now) for own in keys)
+        return None if valid else "The shared access signature is malformed, has expired, or is not for this topic."
+    if not authorization:
+        return "Request must contain one of the following authorization signature: aeg-sas-token, aeg-sas-key."
     try:
         identity.caller(authorization)
-    except Unauthorized:
-        return False
-    return True
+    except Unauthorized as problem:
+        return f"The token is not valid: {problem}"
+    return None
 
 
 def _is_valid(token: str, key: str, endpoint: str, now: datetime) -> bool:

@@ -20,16 +20,18 @@ class DeadLetters:
 
     def write(self, delivery: Delivery, subscription: SubscriptionConfig) -> None:
         """Blocks. Writing one twice leaves one: its name comes from the delivery."""
-        self._storage.ensure_container(self._account, self._container)
-        self._storage.write(self._account, self._container, _name(delivery), json.dumps([_entry(delivery, subscription)]).encode())
+        account = subscription.dead_letter_account or self._account
+        container = subscription.dead_letter_container or self._container
+        self._storage.ensure_container(account, container)
+        self._storage.write(account, container, _name(delivery, subscription.name), json.dumps([_entry(delivery, subscription)]).encode())
 
 
-def _name(delivery: Delivery) -> str:
+def _name(delivery: Delivery, subscription: str) -> str:
     topic = delivery.topic.rsplit("/", 1)[-1]
     # By the hour of its last attempt, or of its publishing when there was none.
     hour = delivery.attempted or delivery.published
     guid = uuid.uuid5(uuid.NAMESPACE_OID, f"{delivery.topic}/{delivery.number}")
-    return f"{topic}/{delivery.subscription.upper()}/{hour:%Y/%m/%d/%H}/{guid}.json"
+    return f"{topic}/{subscription.upper()}/{hour:%Y/%m/%d/%H}/{guid}.json"
 
 
 def _entry(delivery: Delivery, subscription: SubscriptionConfig) -> dict[str, Any]:

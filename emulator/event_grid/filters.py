@@ -75,6 +75,12 @@ def passes(rule: AdvancedFilter, event: Mapping[str, Any], arrays: bool) -> bool
     return positive(value, wanted) != negative
 
 
+def value_at(event: Mapping[str, Any], key: str) -> Any:
+    """What an event has at a dotted key; None when that is nothing."""
+    found = _lookup(fields(event), key.split("."))
+    return None if found is _MISSING else found
+
+
 def _lookup(value: Any, parts: Sequence[str]) -> Any:
     """The value at a dotted key; names are compared in any case, and a dot may belong to a name."""
     if not parts:

@@ -1,11 +1,12 @@
 """What follows a delivery that failed: another attempt, or giving up. Pure decisions.
 
-Source: "Event Grid message delivery and retry" of the Azure documentation. Its randomisation is left out, so
-that tests which move the clock know where they are.
+Source: "Event Grid message delivery and retry" of the Azure documentation. Its randomisation and its delays for
+endpoints that keep failing are asked for by a subscription: without, tests which move the clock know where they are.
 """
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -48,14 +49,48 @@ class GiveUp:
     reason: str
 
 
-def after(outcome: Outcome, attempts: int, max_attempts: int, now: datetime) -> Again | GiveUp:
-    """What follows attempt number `attempts`, which failed."""
+def after(outcome: Outcome, attempts: int, max_attempts: int, now: datetime, spread: float = 0) -> Again | GiveUp:
+    """What follows attempt number `attempts`, which failed. The wait grows by a share of it, `spread`."""
     if outcome.status in _UNDELIVERABLE:
         return GiveUp(f"UndeliverableDueToHttp{_UNDELIVERABLE[outcome.status]}")
     if attempts >= max_attempts:
         return GiveUp("MaxDeliveryAttemptsExceeded")
     wait = SCHEDULE[min(attempts, len(SCHEDULE)) - 1]
-    return Again(now + max(wait, _AT_LEAST.get(outcome.status or 0, timedelta())))
+    return Again(now + max(wait, _AT_LEAST.get(outcome.status or 0, timedelta())) * (1 + spread))
+
+
+def spread(jitter: float, seed: int, number: int, attempt: int) -> float:
+    """Between 0 and `jitter`: the same for the same delivery, attempt and seed, whatever else happens."""
+    return random.Random(f"{seed}/{number}/{attempt}").random() * jitter  # noqa: S311 - spreads load, guards nothing
+
+
+class Health:
+    """How an endpoint has been doing: after ten failures in a row it is left alone for a while, then tried once.
+
+    Azure documents the number ("the first 10 events") and how long an outcome keeps an endpoint in probation.
+    """
+
+    PATIENCE = 10
+    _PROBATION = {"NotFound": 300, "SocketError": 30, "Unauthorized": 300, "Forbidden": 300}
+    _OTHERWISE = 10
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.until: datetime | None = None
+        """End of the probation."""
+
+    @property
+    def is_doubtful(self) -> bool:
+        """One attempt at a time is enough to see whether it is back."""
+        return self.failures >= self.PATIENCE
+
+    def saw(self, outcome: Outcome, now: datetime) -> None:
+        if outcome.delivered:
+            self.failures, self.until = 0, None
+            return
+        self.failures += 1
+        if self.is_doubtful:
+            self.until = now + timedelta(seconds=self._PROBATION.get(outcome.word, self._OTHERWISE))
 
 
 def expired(published: datetime, now: datetime, ttl_minutes: int) -> bool:

@@ -1,4 +1,4 @@
-"""Topics and their publishing endpoint, the sink that the emulated workspaces publish to, and Event Grid's control API."""
+"""Event Grid put together: the publishing endpoint, the sink that the emulated workspaces publish to, and the APIs."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from emulator.config import PlatformConfig, SubscriptionConfig
+from emulator.config import PlatformConfig
 from emulator.context import Clock, IdentityVerifier, Storage
 from emulator.event_grid import access
+from emulator.event_grid.arm import Management
+from emulator.event_grid.catalogue import Catalogue
+from emulator.event_grid.control import Control
+from emulator.event_grid.database import Database
 from emulator.event_grid.dead_letters import DeadLetters
 from emulator.event_grid.delivery import Deliverer
-from emulator.event_grid.schema import InvalidEvents, accept, timestamp
+from emulator.event_grid.faults import DeliveryFaults
+from emulator.event_grid.schema import InvalidEvents, accept, check_published, parse
 from emulator.event_grid.store import DeliveryStore
-from emulator.event_grid.subscriptions import Subscriptions, UnknownTopic
-from emulator.event_grid.webhook import AWAITING, Webhooks
+from emulator.event_grid.subscribing import Subscribing
+from emulator.event_grid.subscriptions import Subscriptions
+from emulator.event_grid.topics import Topics
+from emulator.event_grid.webhook import Webhooks
 
 REQUEST_LIMIT = 1024 * 1024
 """Bytes of one request, and so of one event."""
 BATCH_LIMIT = 5000
-_HISTORY = 1000
 
 
 class EventGrid:
@@ -37,32 +42,37 @@ class EventGrid:
     def __init__(self, config: PlatformConfig, state: Path, base_url: str, clock: Clock, identity: IdentityVerifier, storage: Storage,
                  bundle: Path, function_url: Callable[[str], str | None]) -> None:
         self._config, self._base_url, self._clock, self._identity = config, base_url, clock, identity
-        self._topics = {topic.name: topic for topic in config.topics}
-        self._store = DeliveryStore(state / "event_grid.sqlite")
-        self._subscriptions = Subscriptions(config, self._store, function_url)
-        self._webhooks = Webhooks(self._store, clock, bundle, f"{base_url}/_emulator/eventgrid/validate")
+        self._storage, self._function_url = storage, function_url
+        self._database = Database(state / "event_grid.sqlite")
+        self._catalogue = Catalogue(self._database)
+        self._webhooks = Webhooks(self._catalogue, clock, bundle, f"{base_url}/_emulator/eventgrid/validate")
+        self._compose()
+
+    def _compose(self) -> None:
+        """Put the parts together over the database."""
+        config, clock, catalogue = self._config, self._clock, self._catalogue
+        self._store = DeliveryStore(self._database)
+        self._topics = Topics(config, catalogue)
+        self._subscriptions = Subscriptions(config, self._topics, catalogue, self._store, clock, self._function_url)
+        faults = DeliveryFaults()
         self._deliverer = Deliverer(
             self._store, clock, self._subscriptions, self._webhooks,
-            DeadLetters(storage, config.ledger_account, config.dead_letter_container),
-            timedelta(seconds=config.dead_letter_delay_seconds))
+            DeadLetters(self._storage, config.ledger_account, config.dead_letter_container),
+            timedelta(seconds=config.dead_letter_delay_seconds), faults)
+        subscribing = Subscribing(self._subscriptions, self._webhooks, self._deliverer, self._topics)
+        self._control = Control(self.publish, self._store, self._subscriptions, subscribing, catalogue, faults, self._deliverer, clock)
+        self._management = Management(config, self._topics, self._subscriptions, subscribing, self._identity, self.topic_endpoint, clock)
 
     def topic_endpoint(self, topic: str) -> str:
         """What a publisher is given, with `topic_key`."""
         return f"{self._base_url}/topics/{topic}/api/events"
 
     def topic_key(self, topic: str) -> str:
-        return access.topic_key(topic)
+        return self._topics.keys(topic)["key1"]
 
     def routes(self) -> list[BaseRoute]:
-        return [
-            Route("/topics/{topic}/api/events", self._publish, methods=["POST"]),
-            Route("/_emulator/eventgrid/publish", self._inject, methods=["POST"]),
-            Route("/_emulator/eventgrid/deliveries", self._deliveries),
-            Route("/_emulator/eventgrid/subscriptions", self._list),
-            Route("/_emulator/eventgrid/subscriptions/{name}", self._subscribe, methods=["PUT"]),
-            Route("/_emulator/eventgrid/subscriptions/{name}", self._unsubscribe, methods=["DELETE"]),
-            Route("/_emulator/eventgrid/validate/{code}", self._validate),
-        ]
+        return [Route("/topics/{topic}/api/events", self._publish, methods=["POST"]),
+                *self._control.routes(), *self._management.routes()]
 
     async def start(self) -> None:
         self._deliverer.start()
@@ -70,7 +80,19 @@ class EventGrid:
     async def stop(self) -> None:
         await self._deliverer.stop()
         await self._webhooks.close()
-        self._store.close()
+        self._database.close()
+
+    async def reset(self) -> None:
+        """Forget events, deliveries, what the APIs have made and faults; what platform.yaml declares, and keys, stay.
+
+        `routes()` are others then.
+        """
+        await self._deliverer.stop()
+        tables = self._database.read("select name from sqlite_master where type='table' "
+                                     "and name not like 'sqlite%' and name != 'access_key'")
+        self._database.write(lambda db: [db.execute(f"delete from {table}") for (table,) in tables])  # noqa: S608 - our own names
+        self._compose()
+        await self.start()
 
     def wake(self) -> None:
         """An endpoint has come up: look at what is due now."""
@@ -78,101 +100,48 @@ class EventGrid:
 
     def publish(self, topic: str, events: Sequence[dict[str, Any]]) -> None:
         """Durable when it returns; all of them or, raising InvalidEvents or UnknownTopic, none."""
-        schema = self._topics[topic].input_schema if topic in self._topics else "any"
-        now = self._clock.now()
-        accepted = [accept(event, topic, schema, now) for event in events]
-        if deliveries := self._subscriptions.matching(topic, accepted):
-            self._store.add(deliveries, now)
+        custom = self._topics.find(topic)
+        now, name, source = self._clock.now(), custom.name if custom else topic, self._topics.arm_id(topic)
+        accepted = [accept(event, source, custom.input_schema if custom else "any", now) for event in events]
+        deliveries, unmatched = self._subscriptions.matching(topic, accepted)
+        if accepted:
+            self._store.add(name, deliveries, now, len(accepted), unmatched)
+        if deliveries:
             self._deliverer.wake()
 
     # --- publishing ---------------------------------------------------------------------------------
 
     async def _publish(self, request: Request) -> Response:
-        topic = request.path_params["topic"]
-        if topic not in self._topics:
-            return _error(404, "NotFound", f"there is no topic {topic!r}")
-        if not access.may_publish(request.headers, topic, self.topic_endpoint(topic), self._identity):
-            return _error(401, "Unauthorized", "the request carries no valid aeg-sas-key, aeg-sas-token or bearer token")
+        topic = self._topics.find(request.path_params["topic"])
+        if topic is None:
+            return _error(404, "NotFound", f"there is no topic {request.path_params['topic']!r}")
+        keys = self._topics.keys(topic.name).values()
+        if problem := access.refusal(request.headers, keys, self.topic_endpoint(topic.name), self._identity, not topic.disable_local_auth):
+            return self._refused(topic.name, 401, "Unauthorized", problem)
         body = await request.body()
         if len(body) > REQUEST_LIMIT:
-            return _error(413, "PayloadTooLarge", f"the maximum size of a request is {REQUEST_LIMIT} bytes")
+            return self._refused(topic.name, 413, "PayloadTooLarge", f"the maximum size of a request is {REQUEST_LIMIT} bytes")
         try:
-            events = await request.json()
-        except ValueError as error:
-            return _error(400, "BadRequest", f"the body is not JSON: {error}")
-        events = events if isinstance(events, list) else [events]
-        if len(events) > BATCH_LIMIT:
-            return _error(413, "PayloadTooLarge", f"a batch has at most {BATCH_LIMIT} events")
-        try:
-            self.publish(topic, events)
-        except InvalidEvents as error:
-            return _error(400, "BadRequest", str(error))
+            events = parse(body)
+            if events == []:
+                raise InvalidEvents("This resource is configured to receive events. The JSON received does not conform to the expected "
+                                    "schema. Token Expected: StartObject, Actual Token Received: EndArray.")
+            events = events if isinstance(events, list) else [events]
+            if len(events) > BATCH_LIMIT:
+                return self._refused(topic.name, 413, "PayloadTooLarge", f"a batch has at most {BATCH_LIMIT} events")
+            names = {topic.name.casefold(), self._topics.arm_id(topic.name).casefold()}
+            for event in events:
+                check_published(event, names)
+            self.publish(topic.name, events)
+        except (InvalidEvents, RecursionError) as error:
+            # RecursionError: deep enough to be read, too deep to be written.
+            return self._refused(topic.name, 400, "BadRequest", str(error))
         return Response(status_code=200)
 
-    async def _inject(self, request: Request) -> Response:
-        """{"topic", "events"}: raw events to any topic, system topics included: duplicates, permutations, other casings."""
-        try:
-            body = await request.json()
-            topic, events = body["topic"], body["events"]
-            self.publish(topic, events)
-        except (ValueError, KeyError, TypeError, InvalidEvents, UnknownTopic) as error:
-            return _error(400, "BadRequest", f"{type(error).__name__}: {error}")
-        return JSONResponse({"accepted": len(events)})
-
-    # --- what became of it ----------------------------------------------------------------------------
-
-    async def _deliveries(self, request: Request) -> Response:
-        query = request.query_params
-        found = self._store.history(query.get("subscription"), _HISTORY)
-        return JSONResponse({"items": [
-            {"number": delivery.number, "topic": delivery.topic, "subscription": delivery.subscription,
-             "eventId": delivery.event["id"], "eventType": delivery.event["eventType"], "subject": delivery.event.get("subject"),
-             "state": delivery.state, "attempts": delivery.attempts, "status": delivery.status, "outcome": delivery.outcome,
-             "reason": delivery.reason, "published": timestamp(delivery.published), "due": timestamp(delivery.due),
-             "history": [{"at": timestamp(at), "status": outcome.status, "outcome": outcome.word} for at, outcome in attempts]}
-            for delivery, attempts in found
-            if query.get("event") in (None, delivery.event["id"]) and query.get("state") in (None, delivery.state)]})
-
-    # --- subscriptions --------------------------------------------------------------------------------
-
-    async def _list(self, request: Request) -> Response:
-        return JSONResponse({"items": [self._described(item) for item in self._subscriptions]})
-
-    async def _subscribe(self, request: Request) -> Response:
-        """Make or replace a subscription; the body is platform.yaml's form. 400 when its endpoint fails the handshake.
-
-        202 when the endpoint has taken the validation event without answering it: open its validationUrl.
-        """
-        try:
-            item = SubscriptionConfig.model_validate({**await request.json(), "name": request.path_params["name"]})
-        except (ValidationError, ValueError, TypeError) as error:
-            return _error(400, "InvalidRequest", str(error))
-        if unknown := self._subscriptions.unknown_topics(item):
-            return _error(400, "InvalidRequest", f"the platform has no topic {', '.join(unknown)}")
-        status = 201
-        if item.endpoint is not None:
-            outcome = await self._webhooks.validate(item.endpoint, item.delivery_schema == "CloudEventSchemaV1_0")
-            if outcome == AWAITING and item.delivery_schema == "EventGridSchema":
-                status = 202
-            elif not outcome.delivered:
-                return _error(400, "Url validation", f"Webhook validation handshake failed for {item.endpoint}: {outcome.word}")
-        self._subscriptions.put(item)
-        self._deliverer.wake()
-        return JSONResponse(self._described(item), status)
-
-    async def _unsubscribe(self, request: Request) -> Response:
-        return Response(status_code=200 if self._subscriptions.remove(request.path_params["name"]) else 204)
-
-    async def _validate(self, request: Request) -> Response:
-        """What a person opens to validate an endpoint that can't answer for itself."""
-        if not self._store.validate(request.path_params["code"]):
-            return _error(404, "NotFound", "nobody was sent this validation code")
-        return Response("Webhook successfully validated as a subscription endpoint")
-
-    def _described(self, item: SubscriptionConfig) -> dict[str, Any]:
-        url = self._subscriptions.endpoint(item)
-        return {**item.model_dump(mode="json"), "validated": url is not None and self._store.is_validated(url)}
+    def _refused(self, topic: str, status: int, code: str, message: str) -> Response:
+        self._store.refused(topic, code)
+        return _error(status, code, message)
 
 
 def _error(status: int, code: str, message: str) -> Response:
-    return JSONResponse({"error": {"code": code, "message": message}}, status)
+    return JSONResponse({"error": {"code": code, "message": message, "details": [{"code": code, "message": message}]}}, status)

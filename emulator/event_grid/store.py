@@ -1,37 +1,25 @@
-"""Event Grid's memory in SQLite: deliveries and their attempts, subscriptions, and who has shaken hands.
+"""Deliveries, what became of them, and their counts.
 
 An event is accepted when its deliveries are committed; a delivery is in one state, and each attempt is recorded
-with the state that it led to.
+with the state that it led to. Counts change in the transaction that changes what they count.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
-from threading import Lock
 from typing import Any
 
+from emulator.event_grid.database import Database
 from emulator.event_grid.retry import Outcome
 
 _KEPT = 5000
 """Deliveries that are over and stay for the history; older ones are forgotten at the next start."""
-_SCHEMA = """
-create table if not exists delivery(
-  number integer primary key autoincrement, topic text not null, subscription text not null, event text not null,
-  published real not null, due real not null, state text not null default 'pending', attempts integer not null default 0,
-  status integer, outcome text not null default '', reason text not null default '', attempted real);
-create index if not exists delivery_due on delivery(subscription, due) where state in ('pending', 'dead_lettering');
-create view if not exists open_delivery as select * from delivery where state in ('pending', 'dead_lettering');
-create table if not exists attempt(delivery integer not null, at real not null, status integer, outcome text not null);
-create index if not exists attempt_delivery on attempt(delivery);
-create table if not exists subscription(name text primary key, body text not null);
-create table if not exists validation(endpoint text primary key, code text not null, validated integer not null default 0);
-"""
 
 
 class State(StrEnum):
@@ -45,9 +33,14 @@ class State(StrEnum):
     DROPPED = "dropped"
 
 
+_OPEN = "state in ('pending', 'dead_lettering')"
+"""A delivery that was dropped while it was attempted stays dropped."""
+_COUNTED = {State.DELIVERED: "DeliverySuccessCount", State.DEAD_LETTERED: "DeadLetteredCount", State.DROPPED: "DroppedEventCount"}
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One event on its way to one subscription. Times in UTC, virtual."""
+    """One event on its way to one subscription (its key). Times in UTC, virtual."""
 
     number: int
     topic: str
@@ -63,70 +56,117 @@ class Delivery:
     reason: str
     """Why it was given up."""
     attempted: datetime | None
+    size: int
+    """Bytes of the event as it is stored."""
 
 
 class DeliveryStore:
-    """Safe to use from several threads; every change is on disk when its method returns."""
+    """Every change is on disk when its method returns."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._lock = Lock()
-        self._db.execute("pragma journal_mode=wal")
-        self._db.execute("pragma synchronous=full")
-        self._db.executescript(_SCHEMA)
+    def __init__(self, database: Database) -> None:
+        self._db = database
         self._forget_old()
 
-    # --- deliveries ---------------------------------------------------------------------------------
-
-    def add(self, items: Iterable[tuple[str, str, dict[str, Any]]], now: datetime) -> None:
-        """(topic, subscription, event) triples, all or none."""
+    def add(self, topic: str, items: Sequence[tuple[str, dict[str, Any]]], now: datetime, events: int, unmatched: int) -> None:
+        """`events` were published to a topic, `unmatched` of them for nobody: (subscription, event) pairs, all or none."""
         at = now.timestamp()
-        rows = [(topic, name, json.dumps(event), at, at) for topic, name, event in items]
-        self._write(lambda db: db.executemany("insert into delivery(topic, subscription, event, published, due) values(?,?,?,?,?)", rows))
+        rows = [(topic, name, json.dumps(event), at, at) for name, event in items]
+        matched = Counter(name for name, _ in items)
 
-    def due(self, subscription: str, now: datetime, busy: set[int], limit: int) -> list[Delivery]:
+        def write(db: sqlite3.Connection) -> None:
+            db.executemany("insert into delivery(topic, subscription, event, published, due) values(?,?,?,?,?)", rows)
+            _count(db, "topic", topic, "PublishSuccessCount", "", events)
+            _count(db, "topic", topic, "UnmatchedEventCount", "", unmatched)
+            for name, number in matched.items():
+                _count(db, "subscription", name, "MatchedEventCount", "", number)
+
+        self._db.write(write)
+
+    def refused(self, topic: str, reason: str) -> None:
+        """A request to publish was not accepted."""
+        self._db.write(lambda db: _count(db, "topic", topic, "PublishFailCount", reason, 1))
+
+    def due(self, subscription: str, now: datetime, busy: Collection[int], limit: int) -> list[Delivery]:
         """Open deliveries whose time has come, oldest first, without those that are `busy`."""
-        rows = self._read("select * from open_delivery where subscription=? and due<=? order by due, number limit ?",
-                          subscription, now.timestamp(), limit + len(busy))
+        rows = self._db.read("select * from open_delivery where subscription=? and due<=? order by due, number limit ?",
+                             subscription, now.timestamp(), limit + len(busy))
         return [_delivery(row) for row in rows if row[0] not in busy][:limit]
 
-    def next_due(self, subscription: str, busy: set[int]) -> datetime | None:
+    def next_due(self, subscription: str, busy: Collection[int]) -> datetime | None:
         """When the next open delivery that is not `busy` is due."""
-        rows = self._read("select number, due from open_delivery where subscription=? order by due limit ?",
-                          subscription, len(busy) + 1)
+        rows = self._db.read("select number, due from open_delivery where subscription=? order by due limit ?",
+                             subscription, len(busy) + 1)
         return next((datetime.fromtimestamp(due, UTC) for number, due in rows if number not in busy), None)
 
-    def attempted(self, number: int, outcome: Outcome, at: datetime, state: State, due: datetime, reason: str = "") -> None:
-        """Record an attempt and the state it led to, due again (or, when given up, to be dead-lettered) at `due`."""
+    def attempted(self, deliveries: Sequence[Delivery], outcome: Outcome, at: datetime,
+                  then: Callable[[Delivery], tuple[State, datetime, str]]) -> None:
+        """Record one attempt for all of its deliveries; `then` gives each one's state, when it is due again, and why it was given up."""
+        ends = [(delivery, *then(delivery)) for delivery in deliveries]
+
         def write(db: sqlite3.Connection) -> None:
-            db.execute("insert into attempt values(?,?,?,?)", (number, at.timestamp(), outcome.status, outcome.word))
-            db.execute("update delivery set attempts=attempts+1, state=?, status=?, outcome=?, reason=?, attempted=?, due=? where number=?",
-                       (state, outcome.status, outcome.word, reason, at.timestamp(), due.timestamp(), number))
+            for delivery, state, due, reason in ends:
+                db.execute("insert into attempt values(?,?,?,?)", (delivery.number, at.timestamp(), outcome.status, outcome.word))
+                changed = db.execute(
+                    "update delivery set attempts=attempts+1, state=?, status=?, outcome=?, reason=?, attempted=?, due=? "  # noqa: S608
+                    f"where number=? and {_OPEN}",
+                    (state, outcome.status, outcome.word, reason, at.timestamp(), due.timestamp(), delivery.number)).rowcount
+                if not outcome.delivered:
+                    _count(db, "subscription", delivery.subscription, "DeliveryAttemptFailCount", outcome.word, 1)
+                _count_end(db, delivery.subscription, state, reason, changed)
 
-        self._write(write)
+        self._db.write(write)
 
-    def move(self, number: int, state: State, due: datetime, reason: str) -> None:
+    def repeated(self, deliveries: Sequence[Delivery], outcome: Outcome, at: datetime) -> None:
+        """A second sending of the same attempt, which only the history knows."""
+        self._db.write(lambda db: db.executemany(
+            "insert into attempt values(?,?,?,?)",
+            [(delivery.number, at.timestamp(), outcome.status, outcome.word) for delivery in deliveries]))
+
+    def move(self, delivery: Delivery, state: State, due: datetime, reason: str) -> None:
         """Change the state without an attempt."""
-        self._write(lambda db: db.execute("update delivery set state=?, due=?, reason=? where number=?",
-                                          (state, due.timestamp(), reason, number)))
+        def write(db: sqlite3.Connection) -> None:
+            changed = db.execute(f"update delivery set state=?, due=?, reason=? where number=? and {_OPEN}",  # noqa: S608 - no input
+                                 (state, due.timestamp(), reason, delivery.number)).rowcount
+            _count_end(db, delivery.subscription, state, reason, changed)
 
-    def drop_others(self, subscriptions: Sequence[str]) -> None:
+        self._db.write(write)
+
+    def drop_all(self, subscription: str, reason: str) -> None:
+        """What a subscription had still to get is dropped."""
+        self._drop("subscription=?", subscription, reason)
+
+    def drop_others(self, subscriptions: Iterable[str]) -> None:
         """Deliveries of subscriptions that are no more have nowhere to go."""
-        names = json.dumps(list(subscriptions))
-        self._write(lambda db: db.execute(
-            "update delivery set state='dropped', reason='SubscriptionDeleted' where number in "
-            "(select number from open_delivery where subscription not in (select value from json_each(?)))", (names,)))
+        self._drop("subscription not in (select value from json_each(?))", json.dumps(list(subscriptions)), "SubscriptionDeleted")
+
+    def _drop(self, which: str, parameter: str, reason: str) -> None:
+        def write(db: sqlite3.Connection) -> None:
+            open_ones = f"select subscription, count(*) from open_delivery where {which} group by 1"  # noqa: S608 - no input
+            for name, number in db.execute(open_ones, (parameter,)).fetchall():
+                _count(db, "subscription", name, "DroppedEventCount", reason, number)
+            db.execute("update delivery set state='dropped', reason=? where number in "  # noqa: S608
+                       f"(select number from open_delivery where {which})", (reason, parameter))
+
+        self._db.write(write)
 
     def history(self, subscription: str | None, limit: int) -> list[tuple[Delivery, list[tuple[datetime, Outcome]]]]:
         """The newest deliveries and their attempts, newest last."""
-        rows = self._read("select * from delivery where ?1 is null or subscription=?1 order by number desc limit ?2", subscription, limit)
+        rows = self._db.read("select * from delivery where ?1 is null or subscription=?1 order by number desc limit ?2",
+                             subscription, limit)
         found = [_delivery(row) for row in reversed(rows)]
         tries: dict[int, list[tuple[datetime, Outcome]]] = {delivery.number: [] for delivery in found}
         if found:
-            for number, at, status, word in self._read("select * from attempt where delivery>=? order by rowid", found[0].number):
+            for number, at, status, word in self._db.read("select * from attempt where delivery>=? order by rowid", found[0].number):
                 if number in tries:
                     tries[number].append((datetime.fromtimestamp(at, UTC), Outcome(status, word)))
         return [(delivery, tries[delivery.number]) for delivery in found]
+
+    def metrics(self, kind: str) -> dict[str, dict[str, dict[str, int]]]:
+        """Of topics or subscriptions: name -> metric -> reason -> count."""
+        found: dict[str, dict[str, dict[str, int]]] = {}
+        for name, metric, reason, count in self._db.read("select name, metric, reason, count from metric where kind=?", kind):
+            found.setdefault(name, {}).setdefault(metric, {})[reason] = count
+        return found
 
     def _forget_old(self) -> None:
         def write(db: sqlite3.Connection) -> None:
@@ -134,49 +174,22 @@ class DeliveryStore:
                        "and number <= (select max(number) from delivery) - ?", (_KEPT,))
             db.execute("delete from attempt where delivery not in (select number from delivery)")
 
-        self._write(write)
+        self._db.write(write)
 
-    # --- subscriptions and their endpoints ----------------------------------------------------------
 
-    def subscriptions(self) -> dict[str, str]:
-        """Those made by the control API: name -> JSON."""
-        return dict(self._read("select name, body from subscription"))
+def _count(db: sqlite3.Connection, kind: str, name: str, metric: str, reason: str, number: int) -> None:
+    if number:
+        db.execute("insert into metric values(?,?,?,?,?) on conflict do update set count=count+excluded.count",
+                   (kind, name, metric, reason, number))
 
-    def keep_subscription(self, name: str, body: str) -> None:
-        self._write(lambda db: db.execute("insert or replace into subscription values(?,?)", (name, body)))
 
-    def forget_subscription(self, name: str) -> bool:
-        return self._write(lambda db: db.execute("delete from subscription where name=?", (name,))).rowcount > 0
-
-    def is_validated(self, endpoint: str) -> bool:
-        return bool(self._read("select 1 from validation where endpoint=? and validated", endpoint))
-
-    def ask(self, endpoint: str, code: str) -> None:
-        """The endpoint is being sent this code."""
-        self._write(lambda db: db.execute("insert or replace into validation(endpoint, code) values(?,?)", (endpoint, code)))
-
-    def validate(self, code: str) -> bool:
-        """The code has come back; False when nobody was sent it."""
-        return self._write(lambda db: db.execute("update validation set validated=1 where code=?", (code,))).rowcount > 0
-
-    # --- the database -------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.close()
-
-    def _read(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(statement, parameters).fetchall()
-
-    def _write[T](self, change: Callable[[sqlite3.Connection], T]) -> T:
-        with self._lock, self._db:
-            self._db.execute("begin immediate")
-            return change(self._db)
+def _count_end(db: sqlite3.Connection, subscription: str, state: State, reason: str, number: int) -> None:
+    if state in _COUNTED:
+        _count(db, "subscription", subscription, _COUNTED[state], reason, number)
 
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:
     number, topic, subscription, event, published, due, state, attempts, status, outcome, reason, attempted = row
     return Delivery(number, topic, subscription, json.loads(event), datetime.fromtimestamp(published, UTC),
                     datetime.fromtimestamp(due, UTC), State(state), attempts, status, outcome, reason,
-                    datetime.fromtimestamp(attempted, UTC) if attempted else None)
+                    datetime.fromtimestamp(attempted, UTC) if attempted else None, len(event))

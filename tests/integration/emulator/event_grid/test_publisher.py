@@ -21,7 +21,8 @@ from azure.identity import DefaultAzureCredential
 from azure.storage.blob import ContainerClient
 
 from tests.support.platform import LivePlatform, wait_for
-from tests.support.subscriber import Subscriber, subscriber, until
+from tests.support.subscriber import until
+from tests.unit.emulator.event_grid.endpoint import Endpoint, endpoint
 
 pytestmark = pytest.mark.xdist_group("sdk")
 REGISTERED = "Microsoft.MachineLearningServices.ModelRegistered"
@@ -30,7 +31,7 @@ REGISTERED = "Microsoft.MachineLearningServices.ModelRegistered"
 class Subscription:
     """One that is made for a test, and the subscriber behind it."""
 
-    def __init__(self, platform: LivePlatform, subscriber: Subscriber) -> None:
+    def __init__(self, platform: LivePlatform, subscriber: Endpoint) -> None:
         self.platform, self.subscriber, self.name = platform, subscriber, f"s{uuid4().hex[:12]}"
 
     def make(self, topic: str = "drift-alerts", **rest: Any) -> None:
@@ -46,7 +47,7 @@ class Subscription:
 
 @pytest.fixture
 async def subscription(as_ada: LivePlatform) -> AsyncIterator[Subscription]:
-    async with subscriber() as found:
+    async with endpoint() as found:
         made = Subscription(as_ada, found)
         yield made
         made.remove()
@@ -62,6 +63,10 @@ def credentials(platform: LivePlatform) -> dict[str, Any]:
             "signature": AzureSasCredential(generate_sas(endpoint, key, datetime.now(UTC) + timedelta(hours=1)))}
 
 
+def arm_group(platform: LivePlatform) -> str:
+    return f"/subscriptions/{platform.env['AZURE_SUBSCRIPTION_ID']}/resourceGroups/{platform.env['AZURE_RESOURCE_GROUP']}/providers"
+
+
 def event(**data: Any) -> EventGridEvent:
     return EventGridEvent(subject="endpoints/air-time", event_type="Pilotage.Drift", data=data, data_version="1.0")
 
@@ -74,7 +79,8 @@ async def test_an_event_is_published_with_each_credential(subscription: Subscrip
     await asyncio.to_thread(lambda: publisher.send(sent))
     await until(lambda: subscription.subscriber.notifications)
     (received,) = subscription.subscriber.notifications
-    assert (received["id"], received["data"], received["topic"]) == (str(sent.id), {"score": 0.4}, "drift-alerts")
+    assert (received["id"], received["data"], received["topic"]) == (
+        str(sent.id), {"score": 0.4}, f"{arm_group(subscription.platform)}/Microsoft.EventGrid/topics/drift-alerts")
 
 
 async def test_cloud_events_and_batches(subscription: Subscription) -> None:

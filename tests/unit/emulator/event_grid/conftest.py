@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.event_grid import LocalEventGrid
-from tests.support.subscriber import Subscriber, subscriber
+from tests.unit.emulator.event_grid.endpoint import Endpoint, endpoint
 
 
 @pytest.fixture
-async def webhook() -> AsyncIterator[Subscriber]:
-    async with subscriber() as found:
+async def webhook() -> AsyncIterator[Endpoint]:
+    async with endpoint() as found:
         yield found
 
 
 @pytest.fixture
-async def grid(tmp_path: Path, webhook: Subscriber) -> AsyncIterator[LocalEventGrid]:
+async def grid(tmp_path: Path, webhook: Endpoint) -> AsyncIterator[LocalEventGrid]:
     """Not started yet: subscribe first."""
     local = LocalEventGrid(tmp_path, webhook)
     yield local

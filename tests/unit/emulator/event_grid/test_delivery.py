@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from emulator.event_grid.subscriptions import UnknownTopic
+from emulator.event_grid.topics import UnknownTopic
 from tests.support.event_grid import WORKSPACE, LocalEventGrid, event
 from tests.support.subscriber import Subscriber, subscriber, until
 
+TOPIC = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.EventGrid/topics/alerts"
 CLOUD = {"specversion": "1.0", "id": "c1", "source": "/monitor", "type": "Drift", "data": {"n": 1}, "region": "west"}
 
 
@@ -20,7 +21,7 @@ async def test_an_event_arrives_alone_with_azures_headers(grid: LocalEventGrid, 
     await grid.start()
     grid.publish("a")
     delivered = await grid.ended("delivered")
-    assert webhook.notifications == [{**event("a"), "topic": "alerts", "metadataVersion": "1"}]
+    assert webhook.notifications == [{**event("a"), "topic": TOPIC, "metadataVersion": "1"}]
     headers = webhook.headers[0]
     assert headers["aeg-event-type"] == "Notification"
     assert headers["aeg-subscription-name"] == "ALL"
@@ -149,7 +150,7 @@ class TestHandshake:
         await grid.ended("delivered")
         assert webhook.handshakes[0]["webhook-request-origin"] == "eventgrid.azure.net"
         assert webhook.notifications == [CLOUD]
-        assert webhook.headers[0]["content-type"] == "application/cloudevents-batch+json; charset=utf-8"
+        assert webhook.headers[0]["content-type"] == "application/cloudevents+json; charset=utf-8"
 
 
 class TestGivingUp:
@@ -165,7 +166,7 @@ class TestGivingUp:
         published, attempted = letter.pop("publishTime"), letter.pop("lastDeliveryAttemptTime")
         assert published == item["published"]
         assert attempted == item["history"][0]["at"]
-        assert letter == {**event("a"), "topic": "alerts", "metadataVersion": "1", "deadLetterReason": f"UndeliverableDueToHttp{word}",
+        assert letter == {**event("a"), "topic": TOPIC, "metadataVersion": "1", "deadLetterReason": f"UndeliverableDueToHttp{word}",
                           "deliveryAttempts": 1, "lastDeliveryOutcome": word, "lastHttpStatusCode": status}
         topic, subscription, *when, file = name.split("/")
         assert (topic, subscription) == ("alerts", "ALL")

@@ -13,9 +13,11 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
 from tests.support.event_grid import BASE_URL, LocalEventGrid, event
 from tests.support.subscriber import Subscriber, subscriber, until
+from tests.unit.emulator.event_grid.endpoint import Endpoint
 
 CLOUD = {"specversion": "1.0", "id": "c1", "source": "/monitor", "type": "Drift"}
 
@@ -81,10 +83,27 @@ class TestPublishing:
         assert await started.deliveries() == []
 
     @pytest.mark.parametrize(("body", "status"), [
-        (b"{", 400), (b"\xff", 400), ([3], 400), ([event("a")] * 5001, 413), ([event("a", data="x" * 1024 * 1024)], 413)])
+        (b"{", 400), (b"\xff", 400), ([3], 400), ([], 400),
+        (b'[{"id": NaN}]', 400), ([event("a")] * 5001, 413), ([event("a", data="x" * 1024 * 1024)], 413)])
     async def test_refusals(self, started: LocalEventGrid, body: Any, status: int) -> None:
         assert (await post(started, body)).status_code == status
         assert await started.deliveries() == []
+
+    async def test_what_event_grid_sets_is_not_the_publishers_to_choose(self, started: LocalEventGrid, webhook: Subscriber) -> None:
+        own = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.EventGrid/topics/alerts"
+        for wrong in ({"topic": own.replace("alerts", "grid")}, {"topic": 3}, {"metadataVersion": "2"}, {"dataVersion": 3}):
+            answer = await post(started, [event("a", **wrong)])
+            assert (answer.status_code, answer.json()["error"]["details"][0]["code"]) == (400, "BadRequest"), wrong
+        for right in ({"topic": own.upper()}, {"topic": None}, {"metadataVersion": "1"}, {"metadataVersion": None, "dataVersion": None}):
+            assert (await post(started, [event("b", **right)])).status_code == 200, right
+        await until(lambda: len(webhook.notifications) == 4)
+        assert {(item["topic"], item["metadataVersion"], item["dataVersion"]) for item in webhook.notifications} == {
+            (own, "1", "1"), (own, "1", "")}
+
+    async def test_cloud_events_that_are_none(self, started: LocalEventGrid) -> None:
+        for wrong in ({"specversion": "0.3"}, {"id": ""}, {"source": 3}, {"type": None}, {"time": "soon"}, {"subject": {}},
+                      {"data_base64": "é"}, {"data_base64": 3}):
+            assert (await post(started, [{**CLOUD, **wrong}], topic="cloud")).status_code == 400, wrong
 
     async def test_there_is_such_a_topic(self, started: LocalEventGrid) -> None:
         assert (await post(started, [event("a")], topic="none")).status_code == 404
@@ -139,8 +158,7 @@ class TestSubscriptions:
         await grid.start()
         async with subscriber() as gone:
             url = gone.url
-        for body in ({"endpoint": url}, {"endpoint": "nonsense"}, {"endpoint": webhook.url, "delivery_schema": "CloudEventSchemaV1_0"}):
-            webhook.shakes_hands = False
+        for body in ({"endpoint": url}, {"endpoint": "nonsense"}, {"endpoint": url, "delivery_schema": "CloudEventSchemaV1_0"}):
             answer = await grid.http.put(self.PATH, json={"topics": ["alerts"], **body})
             assert answer.status_code == 400
             assert "handshake failed" in answer.json()["error"]["message"]
@@ -164,3 +182,26 @@ class TestSubscriptions:
     async def test_what_is_none(self, grid: LocalEventGrid, body: Any) -> None:
         await grid.start()
         assert (await grid.http.put(self.PATH, json=body)).status_code == 400
+
+
+async def test_a_reset_leaves_what_is_declared_and_the_keys(grid: LocalEventGrid, webhook: Endpoint) -> None:
+    grid.subscribe("declared")
+    await grid.start()
+    await grid.http.put("/_emulator/eventgrid/subscriptions/mine", json={"topics": ["alerts"], "endpoint": webhook.url})
+    arm = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.EventGrid/topics"
+    ada = {"authorization": "Bearer ada"}
+    await grid.http.put(f"{arm}/made", json={"location": "l"}, headers=ada)
+    await grid.http.post(f"{arm}/alerts/regenerateKey", json={"keyName": "key1"}, headers=ada)
+    key = grid.service.topic_key("alerts")
+    webhook.answer = lambda ids: 500
+    grid.publish("a")
+    await grid.attempted(1, "mine")
+    await grid.service.reset()
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=grid.service.routes())), base_url=BASE_URL) as http:
+        assert [item["name"] for item in (await http.get("/_emulator/eventgrid/subscriptions")).json()["items"]] == ["declared"]
+        assert (await http.get("/_emulator/eventgrid/deliveries")).json() == {"items": []}
+        assert (await http.get(f"{arm}/made", headers=ada)).status_code == 404
+    assert grid.service.topic_key("alerts") == key
+    webhook.answer = None
+    grid.publish("b")
+    await until(lambda: webhook.ids.count("b") == 1)
