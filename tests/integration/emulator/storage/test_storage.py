@@ -118,7 +118,7 @@ class TestFaults:
 
     @pytest.fixture
     def blobs(self, as_ada: LivePlatform) -> Iterator[BlobServiceClient]:
-        yield BlobServiceClient(BLOBS, DefaultAzureCredential(), retry_total=1, initial_backoff=0, increment_base=0)
+        yield BlobServiceClient(BLOBS, DefaultAzureCredential(), retry_total=2, initial_backoff=0, increment_base=0)
         as_ada.clear_faults()
 
     def test_a_dropped_connection_is_retried_by_the_sdk(self, as_ada: LivePlatform, blobs: BlobServiceClient) -> None:
