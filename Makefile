@@ -4,7 +4,7 @@ RUN := .venv/bin/
 TESTS ?= tests
 WORKERS ?= 2
 
-.PHONY: help setup browser demo test crash bench matrix lint format requirements schema coverage clean
+.PHONY: help setup demo test crash matrix lint format requirements schema clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
@@ -15,17 +15,11 @@ setup:  ## install everything from the lock files; does nothing when nothing cha
 demo: setup  ## the whole story on the local platform, ends by itself
 	@$(RUN)python -m demo $(ARGS)
 
-browser: setup
-	@scripts/chromium
-
-test: browser  ## the whole test suite
+test: setup  ## the whole test suite
 	@$(RUN)pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 crash: setup  ## the whole matrices of kills and faults, of which `make test` runs a sample
 	@$(RUN)pytest -n $(WORKERS) --dist loadgroup -m exhaustive -s tests/fault
-
-bench: setup  ## how fast, how big, how idle; NAME=... for one of them
-	@$(RUN)python -m bench $(NAME)
 
 matrix: setup  ## the local platform's contract suites with earlier minor versions of azure-ai-ml
 	@scripts/sdk-matrix
@@ -42,9 +36,6 @@ requirements: setup  ## requirements.txt (what Azure builds from) out of uv.lock
 
 schema: setup  ## the policies' JSON Schema
 	@$(RUN)pilotage policy schema > policies/schema.json
-
-coverage: setup  ## the table of what the local Azure ML answers
-	@$(RUN)python -m emulator.coverage > docs/emulator/coverage.md
 
 clean:  ## remove what setup and runs made
 	rm -rf .local .venv .tools .pytest_cache emulator/node/node_modules emulator/images/*/.venv
