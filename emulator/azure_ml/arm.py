@@ -24,7 +24,7 @@ from emulator.context import IdentityVerifier, Unauthorized
 logger = logging.getLogger(__name__)
 
 _PATH = re.compile(
-    r"^(?:/mferp/managementfrontend)?/subscriptions/(?P<subscription>[^/]+)(?:/resourceGroups/(?P<group>[^/]+))?"
+    r"^(?P<plane>/mferp/managementfrontend)?/subscriptions/(?P<subscription>[^/]+)(?:/resourceGroups/(?P<group>[^/]+))?"
     rf"/providers/{re.escape(PROVIDER)}/(?P<kind>workspaces|registries)(?:/(?P<name>[^/]+)(?P<rest>/.*)?)?$",
     re.IGNORECASE,
 )
@@ -60,9 +60,13 @@ class Arm:
                 raise NotFound(f"{request.url.path} is not a path of {PROVIDER}.", code="InvalidResourceType")
             if not found["name"]:
                 return self._list_scopes(found["kind"], found["subscription"], found["group"])
-            scope = self._scopes.find(
-                found["kind"], found["subscription"], found["group"] or "", found["name"]
-            )
+            if found["plane"] and found["kind"].lower() == "registries":
+                # By name alone: azure-ai-ml 1.33 asks a registry's own data plane in the workspace's resource group.
+                scope = self._scopes.registry(found["name"])
+            else:
+                scope = self._scopes.find(
+                    found["kind"], found["subscription"], found["group"] or "", found["name"]
+                )
             segments = tuple(segment for segment in (found["rest"] or "").split("/") if segment)
             action = None
             if request.method == "POST" and len(segments) % 2:

@@ -95,6 +95,9 @@ class Versions(Unsupported):
             request.properties,
             request.caller,
         )
+        if request.scope.is_registry:
+            # A registry's data plane takes it as a long operation: up to azure-ai-ml 1.34 nothing but 202 will do.
+            return json_response(shown(resource), 202, {"retry-after-ms": "50"})
         return json_response(shown(resource), status=201 if created else 200)
 
     async def delete(self, request: ArmRequest) -> Response:

@@ -55,7 +55,7 @@ async def test_the_specifications_shape(tmp_path: Path) -> None:
 
 async def test_registries_tell_nothing(local: LocalAzureMl) -> None:
     url = "https://stshared.blob.core.windows.net/c/m"
-    assert (await local.put(f"{REGISTRY}/models/m/versions/1", modelUri=url)).status_code == 201
+    assert (await local.put(f"{REGISTRY}/models/m/versions/1", modelUri=url)).status_code == 202
     await local.put(f"{DEV}/models/m/versions/1", modelUri=URI)
     await local.relayed(1)
     assert local.events.published[0][0] == DEV
