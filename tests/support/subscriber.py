@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
@@ -65,9 +65,9 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def subscriber() -> AsyncIterator[Subscriber]:
-    """A subscriber that listens on loopback while the context lasts."""
-    found, socket = Subscriber(), listener(0)
+async def listening[Found: Subscriber](found: Found) -> AsyncIterator[Found]:
+    """It listens on loopback while the context lasts."""
+    socket = listener(0)
     server = _Server(uvicorn.Config(found.app(), log_level="warning", access_log=False, lifespan="off"))
     serving = asyncio.create_task(server.serve(sockets=[socket]))
     found.url = f"http://127.0.0.1:{socket.getsockname()[1]}/events"
@@ -80,6 +80,10 @@ async def subscriber() -> AsyncIterator[Subscriber]:
         server.should_exit = server.force_exit = True
         await serving
         socket.close()
+
+
+def subscriber() -> AbstractAsyncContextManager[Subscriber]:
+    return listening(Subscriber())
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from emulator.ports import listener
-from tests.support.subscriber import Subscriber, _Server, until
+from tests.support.subscriber import Subscriber, listening
 
 
 class Endpoint(Subscriber):
@@ -47,19 +44,6 @@ class Endpoint(Subscriber):
         return Response(status_code=self.answers.pop(0) if self.answers else 200)
 
 
-@asynccontextmanager
-async def endpoint() -> AsyncIterator[Endpoint]:
+def endpoint() -> AbstractAsyncContextManager[Endpoint]:
     """One that listens on loopback while the context lasts."""
-    found, socket = Endpoint(), listener(0)
-    server = _Server(uvicorn.Config(found.app(), log_level="warning", access_log=False, lifespan="off"))
-    serving = asyncio.create_task(server.serve(sockets=[socket]))
-    found.url = f"http://127.0.0.1:{socket.getsockname()[1]}/events"
-    await until(lambda: server.started)
-    try:
-        yield found
-    finally:
-        if found.pause is not None:
-            found.pause.set()
-        server.should_exit = server.force_exit = True
-        await serving
-        socket.close()
+    return listening(Endpoint())
