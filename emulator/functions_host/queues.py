@@ -12,15 +12,16 @@ import json
 import logging
 import time
 from datetime import UTC, timedelta
-from email.utils import parsedate_to_datetime
-
-import httpx
+from typing import TYPE_CHECKING
 
 from emulator.functions_host import protos
 from emulator.functions_host.durable import DurableBridge
 from emulator.functions_host.runtime import AppRuntime, Function, InvocationFailed
 from emulator.functions_host.settings import InvalidSettings, number, resolve, time_span
-from emulator.functions_host.storage_queue import Message, StorageError, StorageQueue, account
+from emulator.functions_host.storage_queue import StorageQueue, connection_string
+
+if TYPE_CHECKING:
+    from azure.storage.queue import QueueMessage
 
 log = logging.getLogger("emulator.queues")
 HIDDEN_SECONDS = 600
@@ -44,7 +45,7 @@ class QueueTriggers:
             raise InvalidSettings("host.json: 'messageEncoding' must be base64 or none")
         self._base64 = encoding == "base64"
         self._functions = [
-            (function, account(str(function.trigger.get("connection") or "Storage")), resolve(str(function.trigger["queueName"])))
+            (function, connection_string(str(function.trigger.get("connection") or "Storage")), resolve(str(function.trigger["queueName"])))
             for function in runtime.of_type("queueTrigger")]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -52,33 +53,32 @@ class QueueTriggers:
         """Nothing runs, and nothing polls, for an app without queue triggers."""
         if not self._functions:
             return
-        self._client = httpx.AsyncClient(timeout=60)
         self._tasks = [asyncio.get_running_loop().create_task(self._listen(
-            function, StorageQueue(owner, name, self._client), StorageQueue(owner, f"{name}-poison", self._client)), name=f"queue {name}")
-            for function, owner, name in self._functions]
+            function, StorageQueue.open(connection, name), StorageQueue.open(connection, f"{name}-poison")), name=f"queue {name}")
+            for function, connection, name in self._functions]
 
     async def stop(self) -> None:
         """Messages under way come again once they show."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._tasks:
-            await self._client.aclose()
 
     async def _listen(self, function: Function, queue: StorageQueue, poison: StorageQueue) -> None:
+        from azure.core.exceptions import AzureError
+
         wait, working, made, told = _SHORTEST, set[asyncio.Task[None]](), False, False
         try:
             while True:
-                messages: list[Message] = []
+                messages: list[QueueMessage] = []
                 try:
                     if not made:
                         await queue.ensure()
                         made = True
                     messages = await queue.take(self._batch, HIDDEN_SECONDS)
                     told = False
-                except (httpx.HTTPError, StorageError) as error:
+                except AzureError as error:
                     if not told:
-                        log.error("%s: the queue %s can't be read: %s", function.name, queue.name, error or type(error).__name__)
+                        log.error("%s: the queue %s can't be read: %s", function.name, queue.name, error.message)
                     made, told = False, True
                 working.update(asyncio.get_running_loop().create_task(self._work(function, queue, poison, message)) for message in messages)
                 if messages:
@@ -93,9 +93,13 @@ class QueueTriggers:
         finally:
             for task in working:
                 task.cancel()
+            await queue.close()
+            await poison.close()
 
-    async def _work(self, function: Function, queue: StorageQueue, poison: StorageQueue, message: Message) -> None:
-        receipt = message.receipt
+    async def _work(self, function: Function, queue: StorageQueue, poison: StorageQueue, message: QueueMessage) -> None:
+        from azure.core.exceptions import AzureError
+
+        receipt = str(message.pop_receipt)
         running = asyncio.get_running_loop().create_task(self._invoke(function, message))
         try:
             begun = time.monotonic()
@@ -104,30 +108,31 @@ class QueueTriggers:
                 receipt = await queue.hide(message, receipt, HIDDEN_SECONDS)
             if await running:
                 await queue.delete(message, receipt)
-            elif message.dequeue_count >= self._most:
+            elif (message.dequeue_count or 0) >= self._most:
                 log.error("%s: message %s failed %d times and goes to %s", function.name, message.id, message.dequeue_count, poison.name)
                 await poison.ensure()
-                await poison.put(message.text)
+                await poison.put(message.content)
                 await queue.delete(message, receipt)
             else:
                 await queue.hide(message, receipt, self._retry)
-        except (httpx.HTTPError, StorageError) as error:
+        except AzureError as error:
             # It shows again when its time is up, and is worked on again: at least once.
-            log.error("%s: message %s: %s", function.name, message.id, error or type(error).__name__)
+            log.error("%s: message %s: %s", function.name, message.id, error.message)
         finally:
             running.cancel()
 
-    async def _invoke(self, function: Function, message: Message) -> bool:
+    async def _invoke(self, function: Function, message: QueueMessage) -> bool:
         try:
-            body = base64.b64decode(message.text, validate=True) if self._base64 else message.text.encode()
+            body = base64.b64decode(message.content, validate=True) if self._base64 else message.content.encode()
         except (binascii.Error, ValueError):
             log.error("%s: message %s is not base64, as host.json's messageEncoding says it is", function.name, message.id)
             return False
         metadata = {
-            "Id": protos.TypedData(string=message.id), "PopReceipt": protos.TypedData(string=message.receipt),
+            "Id": protos.TypedData(string=message.id), "PopReceipt": protos.TypedData(string=message.pop_receipt),
             "DequeueCount": protos.TypedData(json=json.dumps(message.dequeue_count)),
-            **{name: protos.TypedData(json=json.dumps(parsedate_to_datetime(text).astimezone(UTC).isoformat())) for name, text in (
-                ("InsertionTime", message.inserted), ("ExpirationTime", message.expires), ("NextVisibleTime", message.next_visible))}}
+            **{name: protos.TypedData(json=json.dumps(time.astimezone(UTC).isoformat())) for name, time in (
+                ("InsertionTime", message.inserted_on), ("ExpirationTime", message.expires_on),
+                ("NextVisibleTime", message.next_visible_on)) if time is not None}}
         try:
             inputs = {function.trigger["name"]: protos.TypedData(string=body.decode()), **self._bridge.clients(function)}
         except UnicodeDecodeError:

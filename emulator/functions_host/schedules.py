@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
+
+from croniter import CroniterBadDateError, croniter
 
 from emulator.errors import EmulatorError
 from emulator.functions_host.settings import time_span
@@ -43,53 +44,30 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Crontab:
-    seconds: tuple[int, ...]
-    minutes: tuple[int, ...]
-    hours: tuple[int, ...]
-    days: frozenset[int]
-    months: tuple[int, ...]
-    weekdays: frozenset[int]
+    """Six fields as sorted values. NCrontab's grammar is not croniter's (no wrapping ranges, names by prefix), so the text is ours."""
+
+    fields: tuple[tuple[int, ...], ...]
     zone: tzinfo
 
     def after(self, moment: datetime) -> datetime | None:
         """The first time after a moment, in UTC; None when there is none."""
-        local = moment.astimezone(self.zone).replace(microsecond=0, tzinfo=None) + timedelta(seconds=1)
-        for year in range(local.year, min(local.year + _YEARS, MAXYEAR)):
-            for month in self.months:
-                if (year, month) < (local.year, local.month):
-                    continue
-                for day in self._days(year, month):
-                    if (year, month, day) < (local.year, local.month, local.day):
-                        continue
-                    for found in self._in_day(local.replace(year=year, month=month, day=day, hour=0, minute=0, second=0), local):
-                        # An hour that daylight saving repeats has local times that have been, though they are not before this one.
-                        if (there := self._absolute(found)) > moment:
-                            return there
-        return None
-
-    def _days(self, year: int, month: int) -> list[int]:
-        first, count = calendar.monthrange(year, month)
-        # calendar's Monday is 0, crontab's Sunday.
-        return [day for day in range(1, count + 1) if day in self.days and (first + day) % 7 in self.weekdays]
-
-    def _in_day(self, day: datetime, not_before: datetime) -> Iterator[datetime]:
-        for hour in self.hours:
-            for minute in self.minutes:
-                candidate = day.replace(hour=hour, minute=minute)
-                if candidate + timedelta(minutes=1) <= not_before:
-                    continue
-                for second in self.seconds:
-                    if (found := candidate.replace(second=second)) >= not_before:
-                        yield found
-
-    def _absolute(self, local: datetime) -> datetime:
-        """In UTC. A time that daylight saving leaves out happens an hour later; one that it repeats happens the first time."""
-        return local.replace(tzinfo=self.zone).astimezone(UTC)
+        times = croniter(" ".join(",".join(map(str, values)) for values in self.fields),
+                         moment.astimezone(self.zone).replace(tzinfo=None, microsecond=0),
+                         second_at_beginning=True, day_or=False, max_years_between_matches=_YEARS)
+        while True:
+            try:
+                local = times.get_next(datetime)
+            except CroniterBadDateError:
+                return None
+            # A time that daylight saving leaves out happens an hour later; one that it repeats happens the first time only,
+            # so the local times of a repeated hour may have been although they are not before this one.
+            if (there := local.replace(tzinfo=self.zone).astimezone(UTC)) > moment:
+                return there
 
     @property
     def frequent(self) -> bool:
         """More often than once a minute: such a timer is not monitored, as in the host."""
-        return len(self.seconds) > 1
+        return len(self.fields[0]) > 1
 
 
 type Schedule = Constant | Crontab
@@ -111,7 +89,7 @@ def parse(text: str, zone_name: str | None = None) -> Schedule:
         zone: tzinfo = ZoneInfo(zone_name) if zone_name else UTC
     except (OSError, ValueError, KeyError) as error:
         raise InvalidSchedule(f"WEBSITE_TIME_ZONE {zone_name!r} is not a known time zone") from error
-    return Crontab(values[0], values[1], values[2], frozenset(values[3]), values[4], frozenset(values[5]), zone)
+    return Crontab(tuple(values), zone)
 
 
 def _field(index: int, field: str, text: str) -> tuple[int, ...]:
