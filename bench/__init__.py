@@ -1,0 +1,1 @@
+"""How fast, how big, how idle: `python -m bench`, or `python -m bench NAME`."""
