@@ -9,6 +9,8 @@ from typing import Any
 from emulator.azure_ml.errors import AzureMlError, Conflict, ValidationError
 
 Properties = dict[str, Any]
+_OBJECTS = ("flavors", "build", "inferenceConfig", "componentSpec")
+_TEXTS = ("stage", "jobName", "environmentType", "description")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,15 @@ class AssetKind:
     """Name, version and property of a change that is refused, to the error that says so."""
     check: Callable[[Properties], None] = lambda properties: None
     """Raises `ValidationError` for properties that can't be registered."""
+
+    def check_types(self, given: Properties) -> None:
+        """Raise `ValidationError` for a property that has another type than the published description says."""
+        for name in (self.path, *self.fixed, *_TEXTS):
+            if name is not None and name not in _OBJECTS and not isinstance(given.get(name, ""), str):
+                raise ValidationError(f"The field properties.{name} must be a text.")
+        for name in _OBJECTS:
+            if not isinstance(given.get(name, {}), dict):
+                raise ValidationError(f"The field properties.{name} must be an object.")
 
 
 def _paths_stay(name: str, version: str, changed: str) -> AzureMlError:

@@ -6,18 +6,19 @@ The same types serve workspaces and registries.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from starlette.responses import Response
 
 from emulator.azure_ml import naming
+from emulator.azure_ml import request_fields as fields
 from emulator.azure_ml.asset_kinds import KINDS, AssetKind
 from emulator.azure_ml.errors import NotFound
 from emulator.azure_ml.listing import page
-from emulator.azure_ml.registration import container, count_versions, register, version_names
+from emulator.azure_ml.registration import put_container, register, remove_version
 from emulator.azure_ml.resource import ArmRequest, ResourceType, Scope, Unsupported, json_response
 from emulator.azure_ml.store import Resource
-from emulator.azure_ml.system_data import shown, stamp
+from emulator.azure_ml.system_data import shown
 
 if TYPE_CHECKING:
     from emulator.azure_ml.service import AzureMl
@@ -31,8 +32,8 @@ def resource_types(azure_ml: AzureMl) -> dict[str, ResourceType]:
     return types
 
 
-class Containers(Unsupported):
-    """A name with its versions: `.../models/m`."""
+class _Assets(Unsupported):
+    """What containers and versions are read by."""
 
     def __init__(self, azure_ml: AzureMl, kind: AssetKind) -> None:
         self._azure_ml = azure_ml
@@ -45,45 +46,41 @@ class Containers(Unsupported):
     async def list(self, request: ArmRequest) -> Response:
         return json_response(page(self._store.children(request.id), request))
 
+    def _existing(self, request: ArmRequest) -> Resource:
+        """Raises `NotFound`."""
+        resource = self._store.get(request.id)
+        if resource is None:
+            raise NotFound(f"{self._kind.plural} {self._words(request)} was not found in {request.scope.name}.", code="UserError")
+        return resource
+
+    def _words(self, request: ArmRequest) -> str:
+        return f"container {request.name}" if len(request.names) == 1 else ":".join(request.names)
+
+
+class Containers(_Assets):
+    """A name with its versions: `.../models/m`."""
+
+    fidelity: ClassVar[dict[str, str]] = dict.fromkeys(("get", "list", "put", "delete"), "documented")
+
     async def put(self, request: ArmRequest) -> Response:
         """Archive or restore a container, or change its tags and description; made when it isn't there."""
         naming.check_asset(request.name)
-        with self._store.transaction():
-            old = self._store.get(request.id)
-            resource = container(request.scope, self._kind.plural, request.name, old)
-            for name in ("description", "tags", "properties", "isArchived"):
-                if name in request.properties:
-                    resource["properties"][name] = request.properties[name]
-            stamp(resource, request.caller, self._azure_ml.context.clock.now(), old)
-            created = self._store.put(request.id, resource)
+        sent = request.properties
+        changes: dict[str, Any] = {name: sent[name] for name in ("description", "isArchived") if sent.get(name) is not None}
+        changes |= {name: fields.texts(sent, name, "properties.") for name in ("tags", "properties") if sent.get(name) is not None}
+        resource, created = put_container(
+            self._azure_ml, self._kind, request.scope, request.name, request.caller, changes, sent.get("dataType")
+        )
         return json_response(shown(resource), status=201 if created else 200)
 
     async def delete(self, request: ArmRequest) -> Response:
         return Response(status_code=200 if self._store.delete(request.id) else 204)
 
-    def _existing(self, request: ArmRequest) -> Resource:
-        resource = self._store.get(request.id)
-        if resource is None:
-            raise NotFound(
-                f"{self._kind.plural} container {request.name} was not found in {request.scope.name}.",
-                code="UserError",
-            )
-        return resource
 
-
-class Versions(Unsupported):
+class Versions(_Assets):
     """One version of an asset: `.../models/m/versions/1`."""
 
-    def __init__(self, azure_ml: AzureMl, kind: AssetKind) -> None:
-        self._azure_ml = azure_ml
-        self._store = azure_ml.store
-        self._kind = kind
-
-    async def get(self, request: ArmRequest) -> Response:
-        return json_response(shown(self._existing(request)))
-
-    async def list(self, request: ArmRequest) -> Response:
-        return json_response(page(self._store.children(request.id), request))
+    fidelity: ClassVar[dict[str, str]] = dict.fromkeys(("get", "list", "put", "delete", "post:startpendingupload"), "documented")
 
     async def put(self, request: ArmRequest) -> Response:
         resource, created = await register(
@@ -101,12 +98,7 @@ class Versions(Unsupported):
         return json_response(shown(resource), status=201 if created else 200)
 
     async def delete(self, request: ArmRequest) -> Response:
-        with self._store.transaction():
-            gone = self._store.delete(request.id)
-            container_id = request.id.rsplit("/versions/", 1)[0]
-            if gone and self._store.get(container_id) is not None:
-                names = version_names(self._store, container_id)
-                self._store.change(container_id, lambda found: count_versions(found, names))
+        gone = remove_version(self._store, request.scope, self._kind, *request.names)
         return Response(status_code=200 if gone else 204)
 
     async def post(self, request: ArmRequest) -> Response:
@@ -115,16 +107,6 @@ class Versions(Unsupported):
         return json_response(
             await pending_upload(self._azure_ml, request.scope, self._kind.plural, *request.names)
         )
-
-    def _existing(self, request: ArmRequest) -> Resource:
-        resource = self._store.get(request.id)
-        if resource is None:
-            name, version = request.names
-            raise NotFound(
-                f"{self._kind.plural} {name}:{version} was not found in {request.scope.name}.",
-                code="UserError",
-            )
-        return resource
 
 
 async def pending_upload(

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from emulator.azure_ml.asset_kinds import AssetKind
 from emulator.azure_ml.assets import Containers, Versions
 from emulator.azure_ml.errors import AzureMlError, Conflict, ValidationError
+from emulator.azure_ml.jobs.shapes import check_component
 from emulator.azure_ml.jobs.submission import Submission
 from emulator.azure_ml.resource import ArmRequest, ResourceType
 
@@ -62,6 +63,8 @@ class ComponentVersions(Versions):
                 f"Component name should only contain lower letter, number, underscore and start with a lower letter. Currently got {name}."
             )
         spec = request.properties.get("componentSpec")
+        if isinstance(spec, dict):
+            check_component(spec)
         if isinstance(spec, dict) and self._store.get(request.id) is None:
             Submission(request.scope, self._azure_ml.locations).specification(spec, request.scope)
         return await super().put(request)

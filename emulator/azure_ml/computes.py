@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from starlette.responses import Response
 
-from emulator.azure_ml.errors import NotFound
+from emulator.azure_ml.errors import NotFound, ValidationError
 from emulator.azure_ml.resource import PROVIDER, ArmRequest, ResourceType, Scope, Unsupported, json_response
 from emulator.azure_ml.store import Resource
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from emulator.azure_ml.service import AzureMl
 
 SEEDED = "cpu-cluster"
+_ENVELOPE = ("location", "tags", "identity", "sku")
+"""What a client says of a compute beside its properties."""
 
 
 def resource_types(azure_ml: AzureMl) -> dict[str, ResourceType]:
@@ -47,6 +49,8 @@ def _resource(scope: Scope, name: str, properties: Resource) -> Resource:
 
 
 class Computes(Unsupported):
+    fidelity: ClassVar[dict[str, str]] = dict.fromkeys(("get", "list", "put", "delete"), "documented")
+
     def __init__(self, azure_ml: AzureMl) -> None:
         self._store = azure_ml.store
 
@@ -62,7 +66,10 @@ class Computes(Unsupported):
         return json_response({"value": self._store.children(request.id)})
 
     async def put(self, request: ArmRequest) -> Response:
+        if not isinstance(request.properties.get("computeType"), str):
+            raise ValidationError("A compute needs properties with a computeType, such as AmlCompute.")
         resource = _resource(request.scope, request.name, request.properties)
+        resource |= {key: request.body[key] for key in _ENVELOPE if request.body.get(key) is not None}
         created = self._store.put(request.id, resource)
         return json_response(resource, status=201 if created else 200)
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from starlette.responses import Response
 
 from emulator.azure_ml import naming
+from emulator.azure_ml import request_fields as fields
+from emulator.azure_ml.deployment_settings import KUBERNETES, MANAGED, properties_of, sku_of, startup_of
+from emulator.azure_ml.deployment_skus import DeploymentSkus
 from emulator.azure_ml.errors import BadRequest, Conflict, NotFound, OperationFailed
 from emulator.azure_ml.materials import Materials
+from emulator.azure_ml.quota import RESERVED, Quota
+from emulator.azure_ml.regions import refuse_move
 from emulator.azure_ml.resource import PROVIDER, ArmRequest, ResourceType, Unsupported, json_response
 from emulator.azure_ml.scorers import ScorerSpec
 from emulator.azure_ml.store import Resource
@@ -24,6 +30,9 @@ _TYPE = f"{PROVIDER}/workspaces/onlineEndpoints/deployments"
 PUT, DELETE = "onlineDeployment.put", "onlineDeployment.delete"
 SERVING = "_serving"
 """The `ScorerSpec` of the process that serves: a deployment whose update failed still has its old one."""
+LIVE = "_live"
+"""Instances, request and scale settings of what serves: `scoring.py` goes by them."""
+KEPT = (SERVING, LIVE, RESERVED)
 ROLLED = (
     "model",
     "codeConfiguration",
@@ -31,35 +40,24 @@ ROLLED = (
     "environmentVariables",
     "instanceType",
     "modelMountPath",
+    "livenessProbe",
+    "readinessProbe",
 )
 """A change of one of these needs a new process."""
-DEFAULTS: dict[str, Any] = {
-    "endpointComputeType": "Managed",
-    "scaleSettings": {"scaleType": "Default"},
-    "requestSettings": {
-        "maxConcurrentRequestsPerInstance": 1,
-        "maxQueueWait": "PT0.5S",
-        "requestTimeout": "PT5S",
-    },
-    "environmentVariables": {},
-    "appInsightsEnabled": False,
-    "egressPublicNetworkAccess": "Enabled",
-    "properties": {},
-}
-PROBE = {
-    "failureThreshold": 30,
-    "initialDelay": "PT10S",
-    "period": "PT10S",
-    "successThreshold": 1,
-    "timeout": "PT2S",
-}
+MOST_DEPLOYMENTS = 20
+"""Of one endpoint (learn.microsoft.com/azure/machine-learning/how-to-manage-quotas)."""
+CONTAINERS = ("InferenceServer", "StorageInitializer")
+MUTABLE = ("tags", "sku")
+"""What a PATCH may change."""
 
 
 def resource_types(azure_ml: AzureMl) -> dict[str, ResourceType]:
-    return {"onlineendpoints/deployments": Deployments(azure_ml)}
+    return {"onlineendpoints/deployments": Deployments(azure_ml), "onlineendpoints/deployments/skus": DeploymentSkus(azure_ml)}
 
 
 class Deployments(Unsupported):
+    fidelity: ClassVar[dict[str, str]] = dict.fromkeys(("get", "list", "put", "patch", "delete", "post:getlogs"), "documented")
+
     def __init__(self, azure_ml: AzureMl) -> None:
         self._azure_ml = azure_ml
         self._store = azure_ml.store
@@ -72,6 +70,7 @@ class Deployments(Unsupported):
             context.clock,
             azure_ml.scorers.mlflow_script,
         )
+        self._quota = Quota(azure_ml.store, context.config.core_quota, context.config.subscription)
         self._operations.register(PUT, self._bring_up, self._put_failed)
         self._operations.register(DELETE, self._delete, self._delete_failed)
 
@@ -93,6 +92,27 @@ class Deployments(Unsupported):
     async def put(self, request: ArmRequest) -> Response:
         """Begin to create, update or scale a deployment."""
         naming.check_deployment(request.name)
+        kind = KUBERNETES if self._endpoint(request).get("kind") == "K8S" else MANAGED
+        parts = {
+            "sku": sku_of(request.body),
+            "tags": fields.texts(request.body, "tags"),
+            "properties": properties_of(request.properties, kind),
+        }
+        return self._begin(request, parts)
+
+    async def patch(self, request: ArmRequest) -> Response:
+        """Change tags or the number of instances, and nothing else."""
+        old = self._existing(request)
+        if unknown := sorted(set(request.body) - set(MUTABLE)):
+            raise BadRequest(f"Only {' and '.join(MUTABLE)} of a deployment can be patched, not {', '.join(unknown)}.")
+        parts = {
+            "sku": sku_of({"sku": {**old["sku"], **fields.mapping(request.body, "sku")}}),
+            "tags": fields.texts(request.body, "tags") if "tags" in request.body else old["tags"],
+            "properties": {name: value for name, value in old["properties"].items() if name != "provisioningState"},
+        }
+        return self._begin(request, parts)
+
+    def _begin(self, request: ArmRequest, parts: Resource) -> Response:
         with self._store.transaction():
             endpoint = self._endpoint(request)
             if (
@@ -103,13 +123,17 @@ class Deployments(Unsupported):
             if self._operations.in_progress(request.id):
                 raise _busy("deployment", request.name)
             old = self._store.get(request.id)
-            resource = self._resource(request, old)
+            if old is None and len(self._store.children(request.collection_id)) >= MOST_DEPLOYMENTS:
+                raise BadRequest(f"An endpoint has at most {MOST_DEPLOYMENTS} deployments.", code="BadArgument")
+            refuse_move(request, old)
+            resource = _resource(request, old, parts)
             stamp(resource, request.caller, self._azure_ml.context.clock.now(), old)
             created = self._store.put(request.id, resource)
             payload = {
                 "id": request.id,
                 "revision": uuid.uuid4().hex[:12],
                 "roll": old is None or not old.get(SERVING) or _rolls(old, resource),
+                "held": (old or {}).get(RESERVED),
             }
             operation = self._operations.begin(PUT, request.id, payload, request.fail)
         return json_response(
@@ -141,21 +165,20 @@ class Deployments(Unsupported):
         if request.action != "getlogs":
             return await super().post(request)
         self._existing(request)
-        container = str(request.body.get("containerType") or "InferenceServer")
-        tail = int(request.body.get("tail") or 500)
+        container = fields.choice(request.body, "containerType", "InferenceServer", CONTAINERS)
+        tail = fields.integer(request.body, "tail", 500, 1)
         content = await asyncio.to_thread(self._materials.log, request.id, container, tail)
         return json_response({"content": content})
 
     async def _bring_up(self, payload: dict[str, Any]) -> Resource | None:
-        """Fetch the model and the code, start the process, and only then say that it succeeded."""
+        """Find the cores, fetch the model and the code, start the process, and only then say that it succeeded."""
         deployment_id = payload["id"]
-        deployment = self._store.get(deployment_id)
-        if deployment is None:
-            raise OperationFailed("The deployment was deleted.", code="ResourceNotFound")
+        deployment = self._reserve(deployment_id)
         spec = None
         if payload["roll"]:
             scope = self._azure_ml.scopes.of_id(deployment_id)
-            spec = await self._materials.prepare(scope, deployment, payload["revision"])
+            prepared = await self._materials.prepare(scope, deployment, payload["revision"])
+            spec = replace(prepared, **asdict(startup_of(deployment["properties"])))
             await self._azure_ml.scorers.replace(deployment_id, spec)
         with self._store.transaction():
             before = (self._store.get(deployment_id) or {}).get(SERVING)
@@ -166,11 +189,26 @@ class Deployments(Unsupported):
             await asyncio.to_thread(self._materials.discard_revision, before["home"])
         return shown(deployment)
 
+    def _reserve(self, deployment_id: str) -> Resource:
+        """Hold the cores that the deployment asks for; raises `OperationFailed` when there are too few."""
+        with self._store.transaction():
+            deployment = self._store.get(deployment_id)
+            if deployment is None:
+                raise OperationFailed("The deployment was deleted.", code="ResourceNotFound")
+            deployment[RESERVED] = self._quota.reserve(self._azure_ml.scopes.of_id(deployment_id), deployment)
+            self._store.put(deployment_id, deployment)
+        return deployment
+
     def _put_failed(self, payload: dict[str, Any], error: dict[str, str]) -> None:
+        """An update that failed holds what it held before; a new deployment keeps its cores until it is deleted."""
+
+        def fail(found: Resource) -> None:
+            found["properties"]["provisioningState"] = "Failed"
+            if found.get(SERVING):
+                found[RESERVED] = payload.get("held")
+
         if self._store.get(payload["id"]) is not None:
-            self._store.change(
-                payload["id"], lambda found: found["properties"].update(provisioningState="Failed")
-            )
+            self._store.change(payload["id"], fail)
         self._materials.note(payload["id"], f"{error['code']}: {error['message']}")
 
     async def _delete(self, payload: dict[str, Any]) -> None:
@@ -200,39 +238,6 @@ class Deployments(Unsupported):
             },
         )
 
-    def _resource(self, request: ArmRequest, old: Resource | None) -> Resource:
-        properties = {
-            **DEFAULTS,
-            **{key: value for key, value in request.properties.items() if value is not None},
-        }
-        properties["requestSettings"] = {
-            **DEFAULTS["requestSettings"],
-            **_present(properties["requestSettings"]),
-        }
-        for probe in ("livenessProbe", "readinessProbe"):
-            properties[probe] = {**PROBE, **_present(properties.get(probe) or {})}
-        if properties["endpointComputeType"] == "Managed" and not properties.get("instanceType"):
-            raise BadRequest("A managed online deployment needs an instanceType.", code="BadArgument")
-        sku = {"name": "Default", "capacity": 1, **_present(request.body.get("sku") or {})}
-        if not isinstance(sku["capacity"], int) or sku["capacity"] < 1:
-            raise BadRequest(
-                f"The instance count must be at least 1, not {sku['capacity']!r}.", code="BadArgument"
-            )
-        properties["provisioningState"] = "Creating" if old is None else "Updating"
-        resource: Resource = {
-            "id": request.id,
-            "name": request.name,
-            "type": _TYPE,
-            "location": request.scope.location,
-            "kind": properties["endpointComputeType"],
-            "sku": sku,
-            "tags": request.body.get("tags") or {},
-            "properties": properties,
-        }
-        if old is not None and old.get(SERVING):
-            resource[SERVING] = old[SERVING]
-        return resource
-
     def _endpoint(self, request: ArmRequest) -> Resource:
         endpoint = self._store.get("/".join((request.scope.id, *request.segments[:2])))
         if endpoint is None:
@@ -252,8 +257,29 @@ def _busy(kind: str, name: str) -> Conflict:
     return Conflict(f"Another operation on {kind} {name} is still in progress: wait for it to end.")
 
 
+def _resource(request: ArmRequest, old: Resource | None, parts: Resource) -> Resource:
+    properties = {**parts["properties"], "provisioningState": "Creating" if old is None else "Updating"}
+    return {
+        "id": request.id,
+        "name": request.name,
+        "type": _TYPE,
+        "location": request.scope.location,
+        "kind": properties["endpointComputeType"],
+        "sku": parts["sku"],
+        "tags": parts["tags"],
+        "properties": properties,
+        **{name: old[name] for name in KEPT if old is not None and old.get(name)},
+    }
+
+
 def _succeed(deployment: Resource, spec: ScorerSpec | None) -> None:
-    deployment["properties"]["provisioningState"] = "Succeeded"
+    properties = deployment["properties"]
+    properties["provisioningState"] = "Succeeded"
+    deployment[LIVE] = {
+        "capacity": deployment["sku"]["capacity"],
+        "requestSettings": properties["requestSettings"],
+        "scaleSettings": properties["scaleSettings"],
+    }
     if spec is not None:
         deployment[SERVING] = spec.as_dict()
 
@@ -263,7 +289,3 @@ def _rolls(old: Resource, new: Resource) -> bool:
     if old["properties"]["provisioningState"] != "Succeeded":
         return True
     return any(old["properties"].get(name) != new["properties"].get(name) for name in ROLLED)
-
-
-def _present(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if value is not None}

@@ -55,6 +55,13 @@ class MethodNotAllowed(AzureMlError):
     code = "MethodNotAllowed"
 
 
+class Forbidden(AzureMlError):
+    """The caller's roles do not allow the action: refused by Azure Resource Manager, before Azure ML hears of it."""
+
+    status = 403
+    code = "AuthorizationFailed"
+
+
 class OperationFailed(EmulatorError):
     """A long-running operation ended `Failed`; code and message become the operation's error."""
 
@@ -77,4 +84,6 @@ def envelope(code: str, message: str) -> dict[str, Any]:
 
 
 def error_response(error: AzureMlError) -> JSONResponse:
+    if isinstance(error, Forbidden):
+        return JSONResponse({"error": {"code": error.code, "message": error.message}}, status_code=error.status)
     return JSONResponse(envelope(error.code, error.message), status_code=error.status)

@@ -8,13 +8,16 @@ import hmac
 import secrets
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from starlette.responses import Response
 
 from emulator.azure_ml import naming, traffic
+from emulator.azure_ml import request_fields as fields
+from emulator.azure_ml.endpoint_settings import KUBERNETES, MANAGED, MUTABLE, assigned_of, desired_of, identity_of, refuse_change
 from emulator.azure_ml.errors import BadRequest, Conflict, NotFound, OperationFailed
 from emulator.azure_ml.listing import has
+from emulator.azure_ml.regions import refuse_taken_name
 from emulator.azure_ml.resource import PROVIDER, ArmRequest, ResourceType, Unsupported, json_response
 from emulator.azure_ml.store import Resource
 from emulator.azure_ml.system_data import shown, stamp
@@ -26,7 +29,6 @@ PUT, DELETE = "onlineEndpoint.put", "onlineEndpoint.delete"
 KEYS = "_keys"
 DESIRED = "_desired"
 """What an update that still runs will apply; until then the endpoint routes as before."""
-AUTH_MODES = {"key": "Key", "amltoken": "AMLToken", "aadtoken": "AADToken"}
 TOKEN_SECONDS = 3600
 
 
@@ -35,6 +37,10 @@ def resource_types(azure_ml: AzureMl) -> dict[str, ResourceType]:
 
 
 class OnlineEndpoints(Unsupported):
+    fidelity: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("get", "list", "put", "patch", "delete", "post:listkeys", "post:regeneratekeys", "post:token"), "documented"
+    )
+
     def __init__(self, azure_ml: AzureMl) -> None:
         self._azure_ml = azure_ml
         self._store = azure_ml.store
@@ -56,8 +62,22 @@ class OnlineEndpoints(Unsupported):
     async def put(self, request: ArmRequest) -> Response:
         """Create an endpoint, or begin an update of its traffic, tags or description."""
         naming.check_endpoint(request.name)
-        desired = _desired(request)
+        desired = desired_of(request)
+        self._check_cluster(request, desired["properties"]["compute"])
         self._azure_ml.scorers.warm()  # a deployment comes next
+        return self._begin(request, desired)
+
+    async def patch(self, request: ArmRequest) -> Response:
+        """Change tags and nothing else; traffic is changed by a PUT, as in Azure."""
+        old = self._existing(request)
+        if unknown := sorted(set(request.body) - set(MUTABLE)):
+            raise BadRequest(f"Only {' and '.join(MUTABLE)} of an endpoint can be patched, not {', '.join(unknown)}.")
+        tags = fields.texts(request.body, "tags") if "tags" in request.body else old["tags"]
+        kept = {name: value for name, value in old["properties"].items() if name != "provisioningState"}
+        return self._begin(request, {"tags": tags, "properties": kept})
+
+    def _begin(self, request: ArmRequest, desired: Resource) -> Response:
+        identity = identity_of(request)
         with self._store.transaction():
             old = self._store.get(request.id)
             self._refuse_overlap(request, old)
@@ -67,9 +87,10 @@ class OnlineEndpoints(Unsupported):
                 self._serving(request.id),
             )
             if old is None:
-                self._refuse_taken_name(request)
-                resource = self._new(request, desired)
+                refuse_taken_name(request, self._azure_ml.scopes, self._store)
+                resource = self._new(request, desired, identity or "SystemAssigned")
             else:
+                refuse_change(request, old, desired, identity)
                 resource = {**old, "properties": {**old["properties"], "provisioningState": "Updating"}}
             resource[DESIRED] = desired
             stamp(resource, request.caller, self._azure_ml.context.clock.now(), old)
@@ -98,10 +119,12 @@ class OnlineEndpoints(Unsupported):
         endpoint = self._existing(request)
         match request.action:
             case "listkeys":
+                _require_mode(endpoint, "Key", "keys")
                 return json_response(endpoint[KEYS])
             case "regeneratekeys":
                 return self._regenerate(request)
             case "token":
+                _require_mode(endpoint, "AMLToken", "a token")
                 expiry = int(time.time()) + TOKEN_SECONDS
                 return json_response(
                     {
@@ -114,10 +137,10 @@ class OnlineEndpoints(Unsupported):
         return await super().post(request)
 
     def _regenerate(self, request: ArmRequest) -> Response:
-        which = str(request.body.get("keyType", "")).lower()
-        if which not in ("primary", "secondary"):
+        which = fields.choice(request.body, "keyType", "", ("primary", "secondary"))
+        if not which:
             raise BadRequest("keyType must be Primary or Secondary.")
-        given = request.body.get("keyValue")
+        given = fields.text(request.body, "keyValue")
 
         def renew(endpoint: Resource) -> None:
             keys = endpoint[KEYS]
@@ -178,29 +201,29 @@ class OnlineEndpoints(Unsupported):
                 f"Another operation on endpoint {request.name} is still in progress: wait for it to end."
             )
 
-    def _refuse_taken_name(self, request: ArmRequest) -> None:
-        """Endpoint names are hosts' names: unique in a region, across workspaces."""
-        for scope in self._azure_ml.scopes:
-            if scope.location != request.scope.location or scope.id == request.scope.id:
-                continue
-            if self._store.get(f"{scope.id}/onlineEndpoints/{request.name}") is not None:
-                raise BadRequest(
-                    f"An endpoint named {request.name} exists in {scope.location} already:"
-                    " names are unique in a region.",
-                    code="EndpointNameNotAvailable",
-                )
+    def _check_cluster(self, request: ArmRequest, reference: str | None) -> None:
+        """A Kubernetes endpoint runs on a cluster that is attached to the workspace."""
+        if not reference:
+            return
+        name = reference.rpartition("/")[2].removeprefix("azureml:")
+        compute = self._store.get(f"{request.scope.id}/computes/{name}")
+        if compute is None:
+            raise BadRequest(f"The compute {reference} was not found in {request.scope.name}.", code="ComputeNotFound")
+        if compute["properties"].get("computeType") != "Kubernetes":
+            raise BadRequest(f"The compute {name} is not of type Kubernetes: endpoints run on no other.", code="BadArgument")
 
-    def _new(self, request: ArmRequest, desired: Resource) -> Resource:
+    def _new(self, request: ArmRequest, desired: Resource, identity: str) -> Resource:
         return {
             "id": request.id,
             "name": request.name,
             "type": f"{PROVIDER}/workspaces/onlineEndpoints",
             "location": request.scope.location,
-            "kind": "K8S" if desired["properties"].get("compute") else "Managed",
+            "kind": KUBERNETES if desired["properties"]["compute"] else MANAGED,
             "identity": {
-                "type": "SystemAssigned",
+                "type": identity,
                 "tenantId": self._azure_ml.context.config.tenant,
                 "principalId": str(uuid.uuid5(uuid.NAMESPACE_URL, request.id.lower())),
+                **assigned_of(request),
             },
             **desired,
             "properties": {
@@ -239,24 +262,11 @@ def token(endpoint: Resource, expiry: int) -> str:
     return f"{expiry}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
-def _desired(request: ArmRequest) -> Resource:
-    """The parts of a PUT that an update may change."""
-    properties = request.properties
-    mode = str(properties.get("authMode") or "Key")
-    if mode.lower() not in AUTH_MODES:
-        raise BadRequest(f"authMode {mode!r} is not one of {', '.join(AUTH_MODES.values())}.")
-    return {
-        "tags": request.body.get("tags") or {},
-        "properties": {
-            "authMode": AUTH_MODES[mode.lower()],
-            "description": properties.get("description"),
-            "compute": properties.get("compute"),
-            "publicNetworkAccess": properties.get("publicNetworkAccess") or "Enabled",
-            "traffic": properties.get("traffic") or {},
-            "mirrorTraffic": properties.get("mirrorTraffic") or {},
-            "properties": properties.get("properties") or {},
-        },
-    }
+def _require_mode(endpoint: Resource, mode: str, what: str) -> None:
+    """An endpoint gives out only what its callers sign in with."""
+    found = endpoint["properties"]["authMode"]
+    if found != mode:
+        raise BadRequest(f"The endpoint {endpoint['name']} has no {what.removeprefix('a ')}: its authMode is {found}.")
 
 
 def _key() -> str:

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -23,7 +24,7 @@ from starlette.routing import BaseRoute, Route
 from emulator.azure_ml.errors import NotFound, OperationFailed, envelope, error_response
 from emulator.azure_ml.resource import PROVIDER, json_response
 from emulator.azure_ml.store import ResourceStore
-from emulator.context import Clock
+from emulator.context import STICK, Clock
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,10 @@ CREATE INDEX IF NOT EXISTS operations_in_progress ON operations (resource_id) WH
 """
 
 
+_KEPT = timedelta(days=1)
+"""How long the outcome of an operation can be asked for, at least."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     handler: Handler
@@ -69,6 +74,8 @@ class Operations:
         self._kinds: dict[str, _Kind] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._begun_at: dict[str, float] = {}
+        self._stuck: dict[str, Callable[[], Awaitable[None]]] = {}
+        """Operations that a fault keeps in progress. A restart of the platform ends the fault, and they go on."""
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def register(self, kind: str, handler: Handler, on_failure: OnFailure | None = None) -> None:
@@ -76,8 +83,10 @@ class Operations:
         self._kinds[kind] = _Kind(handler, on_failure)
 
     async def start(self) -> None:
-        """Take up every operation that an earlier process left in progress."""
+        """Take up every operation that an earlier process left in progress; forget those that ended long ago."""
         self._loop = asyncio.get_running_loop()
+        with self._store.transaction() as connection:
+            connection.execute("DELETE FROM operations WHERE ended < ?", ((self._clock.now() - _KEPT).isoformat(),))
         for (operation_id,) in self._store.query(
             "SELECT id FROM operations WHERE status = 'InProgress' ORDER BY rowid"
         ):
@@ -100,6 +109,8 @@ class Operations:
         if kind not in self._kinds:
             raise KeyError(f"no handler for operations of kind {kind!r}")
         operation_id = str(uuid.uuid4())
+        if (stick := STICK.get()) is not None:
+            self._stuck[operation_id] = stick
         with self._store.transaction() as connection:
             connection.execute(
                 "INSERT INTO operations (id, kind, resource_id, payload, fail, status, started)"
@@ -205,13 +216,20 @@ class Operations:
             self._run(operation_id), name=f"operation {operation_id}"
         )
         self._tasks[operation_id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(operation_id, None))
+        task.add_done_callback(lambda _: self._forget(operation_id))
+
+    def _forget(self, operation_id: str) -> None:
+        self._tasks.pop(operation_id, None)
+        self._begun_at.pop(operation_id, None)
 
     async def _run(self, operation_id: str) -> None:
+        stuck = self._stuck.pop(operation_id, None)
         try:
             row = self._row(operation_id)
         except NotFound:
             return  # its transaction was rolled back
+        if stuck is not None:
+            await stuck()
         kind = self._kinds.get(row["kind"])
         if kind is None:
             logger.error("operation %s: no handler for kind %s", operation_id, row["kind"])

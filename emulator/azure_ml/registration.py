@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from emulator.azure_ml import naming
-from emulator.azure_ml.asset_kinds import MODELS, AssetKind
+from emulator.azure_ml import request_fields as fields
+from emulator.azure_ml.asset_kinds import DATA, MODELS, AssetKind
 from emulator.azure_ml.errors import AzureMlError
 from emulator.azure_ml.locations import BlobLocation
 from emulator.azure_ml.resource import PROVIDER, Scope
@@ -29,6 +32,8 @@ logger = logging.getLogger(__name__)
 JOB_URIS = ("azureml://jobs/", "runs:/")
 COMMON: dict[str, Any] = {"description": None, "tags": {}, "properties": {}, "isArchived": False}
 """What every version has."""
+ALIASES = "_mlflow_aliases"
+"""A hidden key of a model's container: MLflow's aliases, each with the version that it means."""
 
 
 async def register(
@@ -36,20 +41,26 @@ async def register(
     kind: AssetKind,
     scope: Scope,
     name: str,
-    version: str,
+    version: str | None,
     properties: dict[str, Any],
     caller: Caller,
+    hidden: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[Resource, bool]:
-    """Create a version, or change what may change of it; whether it was created.
+    """Create a version, or change what may change of it; whether it was created. Without `version` it is the next number.
 
-    Emits `ModelRegistered` in the same transaction when a model is created in a workspace.
+    Emits `ModelRegistered` in the same transaction when a model is created in a workspace. `hidden` are keys of a new
+    version that Azure Resource Manager doesn't show.
     """
     naming.check_asset(name, version)
     store = azure_ml.store
-    resource_id = f"{scope.id}/{kind.plural}/{name}/versions/{version}"
+    container_id = f"{scope.id}/{kind.plural}/{name}"
     given = {key: value for key, value in properties.items() if value is not None}
-    derived = {} if store.get(resource_id) else await _derived(azure_ml, kind, scope, given)
+    kind.check_types(given)
+    known = version is not None and store.get(f"{container_id}/versions/{version}") is not None
+    derived = {} if known else await _derived(azure_ml, kind, scope, given)
     with store.transaction():
+        version = version or naming.next_version(version_names(store, container_id))
+        resource_id = f"{container_id}/versions/{version}"
         old = store.get(resource_id)
         if old is None:
             kind.check({**kind.defaults, **given})
@@ -59,21 +70,22 @@ async def register(
             settled = {**old["properties"], **given}
             if kind.path is not None:
                 settled[kind.path] = old["properties"][kind.path]
-        settled["provisioningState"] = "Succeeded"
+        if kind is not DATA:  # the one asset without a provisioning state
+            settled["provisioningState"] = "Succeeded"
         for mapping in ("tags", "properties"):
-            settled[mapping] = {
-                key: str(value) for key, value in settled[mapping].items() if value is not None
-            }
+            settled[mapping] = fields.texts(settled, mapping, "properties.")
         resource: Resource = {
             "id": asset_id(scope, kind.plural, name, version),
             "name": version,
             "type": f"{PROVIDER}/{scope.kind}/{kind.plural}/versions",
             "properties": settled,
+            **_hidden(old if old is not None else hidden),
         }
         stamp(resource, caller, azure_ml.context.clock.now(), old)
         created = store.put(resource_id, resource)
         if created:
-            _add_to_container(azure_ml, kind, scope, name, caller)
+            counted = counts(version_names(store, container_id))
+            put_container(azure_ml, kind, scope, name, caller, counted, settled.get("dataType"))
             if kind is MODELS:
                 data = {
                     "modelName": name,
@@ -91,10 +103,11 @@ def asset_id(scope: Scope, plural: str, name: str, version: str) -> str:
     return f"{root}/{plural}/{name}/versions/{version}"
 
 
-def container(scope: Scope, plural: str, name: str, old: Resource | None) -> Resource:
-    """The container of a name, as it is or new."""
+def container(scope: Scope, plural: str, name: str, old: Resource | None, data_type: str | None = None) -> Resource:
+    """The container of a name, as it is or new; one of data has its first version's type."""
     if old is not None:
         return old
+    own = {"dataType": data_type} if plural == DATA.plural else {"provisioningState": "Succeeded"}
     root = f"azureml://registries/{scope.name}" if scope.is_registry else scope.id
     return {
         "id": f"{root}/{plural}/{name}",
@@ -107,15 +120,43 @@ def container(scope: Scope, plural: str, name: str, old: Resource | None) -> Res
             "isArchived": False,
             "latestVersion": None,
             "nextVersion": "1",
-            "provisioningState": "Succeeded",
+            **own,
         },
     }
 
 
-def count_versions(resource: Resource, versions: list[str]) -> None:
-    """Set a container's latest version (the one created last) and its next."""
-    resource["properties"]["latestVersion"] = versions[-1] if versions else None
-    resource["properties"]["nextVersion"] = naming.next_version(versions)
+def put_container(
+    azure_ml: AzureMl, kind: AssetKind, scope: Scope, name: str, caller: Caller, changes: Mapping[str, Any], data_type: str | None = None
+) -> tuple[Resource, bool]:
+    """Write changes into the properties of a container, which is made when it isn't there; whether it was."""
+    container_id = f"{scope.id}/{kind.plural}/{name}"
+    with azure_ml.store.transaction():
+        old = azure_ml.store.get(container_id)
+        resource = container(scope, kind.plural, name, old, data_type)
+        resource["properties"] |= changes
+        stamp(resource, caller, azure_ml.context.clock.now(), old)
+        return resource, azure_ml.store.put(container_id, resource)
+
+
+def remove_version(store: ResourceStore, scope: Scope, kind: AssetKind, name: str, version: str) -> bool:
+    """Delete a version, with the aliases that mean it: its number may be another's one day. Whether it was there."""
+    container_id = f"{scope.id}/{kind.plural}/{name}"
+
+    def forget(found: Resource) -> None:
+        found["properties"] |= counts(version_names(store, container_id))
+        if ALIASES in found:
+            found[ALIASES] = {alias: target for alias, target in found[ALIASES].items() if target.lower() != version.lower()}
+
+    with store.transaction():
+        gone = store.delete(f"{container_id}/versions/{version}")
+        if gone and store.get(container_id) is not None:
+            store.change(container_id, forget)
+    return bool(gone)
+
+
+def counts(versions: list[str]) -> dict[str, Any]:
+    """A container's latest version (the one created last) and its next."""
+    return {"latestVersion": versions[-1] if versions else None, "nextVersion": naming.next_version(versions)}
 
 
 def version_names(store: ResourceStore, container_id: str) -> list[str]:
@@ -123,13 +164,9 @@ def version_names(store: ResourceStore, container_id: str) -> list[str]:
     return [version["name"] for version in store.children(f"{container_id}/versions")]
 
 
-def _add_to_container(azure_ml: AzureMl, kind: AssetKind, scope: Scope, name: str, caller: Caller) -> None:
-    container_id = f"{scope.id}/{kind.plural}/{name}"
-    old = azure_ml.store.get(container_id)
-    resource = container(scope, kind.plural, name, old)
-    count_versions(resource, version_names(azure_ml.store, container_id))
-    stamp(resource, caller, azure_ml.context.clock.now(), old)
-    azure_ml.store.put(container_id, resource)
+def _hidden(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What Azure Resource Manager doesn't show of a version; a change of what it shows leaves it alone."""
+    return {key: value for key, value in values.items() if key.startswith("_")}
 
 
 def _refuse_changes(
@@ -181,6 +218,11 @@ def _flavors(azure_ml: AzureMl, location: BlobLocation) -> dict[str, Any]:
         return {}
     flavors = document.get("flavors") if isinstance(document, dict) else None
     return {
-        name: {"data": {key: str(value) for key, value in (details or {}).items()}}
-        for name, details in (flavors or {}).items()
+        str(name): {"data": {str(key): str(value) for key, value in _mapping(details).items()}}
+        for name, details in _mapping(flavors).items()
     }
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """An object of a file that anybody may have written; empty when it is none."""
+    return value if isinstance(value, dict) else {}

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from emulator.azure_ml import assets, naming
+from emulator.azure_ml import request_fields as fields
 from emulator.azure_ml.asset_kinds import KINDS
 from emulator.azure_ml.errors import AzureMlError, BadRequest, Conflict, NotFound, OperationFailed
-from emulator.azure_ml.resource import ArmRequest, ResourceType, Unsupported, json_response
+from emulator.azure_ml.resource import PROVIDER, ArmRequest, ResourceType, Unsupported, json_response
 from emulator.azure_ml.store import Resource
 from emulator.azure_ml.transfers import copy
 from emulator.context import Caller
@@ -43,10 +44,11 @@ class Registries:
         plural, source_name = source["type"].split("/")[-2], source["id"].split("/")[-3]
         if source_scope.is_registry:
             raise BadRequest("Only a workspace's assets can be imported.")
+        self._azure_ml.permissions.require(request.caller, f"{PROVIDER}/workspaces/{plural}/versions/read", source_scope)
         if plural not in KINDS:
             raise BadRequest(f"Assets of type {plural} cannot be imported.")
-        name = properties.get("destinationName") or source_name
-        version = properties.get("destinationVersion") or source["name"]
+        name = fields.text(properties, "destinationName") or source_name
+        version = fields.text(properties, "destinationVersion") or source["name"]
         naming.check_asset(name, version)
         target_id = f"{request.scope.id}/{plural}/{name}/versions/{version}"
         if self._azure_ml.store.get(target_id) is not None:
@@ -110,6 +112,9 @@ class UploadReferences(Unsupported):
 
     async def put(self, request: ArmRequest) -> Response:
         plural, name, version = _asset_of(request)
+        naming.check_asset(name, version)
+        if plural not in KINDS:
+            raise BadRequest(f"Assets of type {plural} have no bytes to upload.", code="UserError")
         if self._azure_ml.store.get(f"{request.scope.id}/{plural}/{name}/versions/{version}") is not None:
             # The SDK takes 409 as "uploaded already".
             raise Conflict(f"{plural} {name}:{version} exists in the registry already.", code="UserError")

@@ -1,9 +1,11 @@
 """The scoring front of online endpoints: who may call, which deployment answers, and how failures look.
 
-Status codes as Azure documents them for managed online endpoints: 401 for a bad key or token, 404 when no
-deployment has traffic, 408 when the model takes longer than its request timeout, 424 when the model's
-container answers anything but 200 (its own status is in `ms-azureml-model-error-statuscode`), 429 when more
-than twice the concurrency of all instances is asked for.
+Status codes as Azure documents them for managed online endpoints: 401 for a bad key or token, 403 for an identity that
+may not score, 404 when no deployment has traffic, 408 when the model takes longer than its request timeout, 424 when the
+model's container answers anything but 200 (its own status is in `ms-azureml-model-error-statuscode`), 429 when more
+than twice the concurrency of all instances is asked for. For Kubernetes: 502 when the script raises, 503 when a request
+waits longer than `maxQueueWait` for an instance, 504 when the model takes too long
+(learn.microsoft.com/azure/machine-learning/how-to-troubleshoot-online-endpoints, "HTTP status codes").
 """
 
 from __future__ import annotations
@@ -13,8 +15,7 @@ import hmac
 import random
 import time
 import uuid
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 from starlette.requests import Request
@@ -23,8 +24,12 @@ from starlette.routing import BaseRoute, Route
 
 from emulator.azure_ml import traffic
 from emulator.azure_ml.durations import seconds
+from emulator.azure_ml.endpoint_settings import KUBERNETES
+from emulator.azure_ml.fork_server import ScoringProcess
 from emulator.azure_ml.online_endpoints import KEYS, token
+from emulator.azure_ml.queues import Crowded, Queues, Waited
 from emulator.azure_ml.request_metrics import RequestMetrics, ScoredRequest
+from emulator.azure_ml.resource import PROVIDER
 from emulator.azure_ml.scorers import Scorers
 from emulator.azure_ml.store import Resource
 from emulator.context import Unauthorized
@@ -33,6 +38,11 @@ if TYPE_CHECKING:
     from emulator.azure_ml.service import AzureMl
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
+AUDIENCE = "https://ml.azure.com"
+"""What an identity's token must be for."""
+SCORE = f"{PROVIDER}/workspaces/onlineEndpoints/score/action"
+LIVE = "_live"
+"""See `deployments.py`."""
 
 
 class Scoring:
@@ -44,7 +54,7 @@ class Scoring:
         self._metrics = metrics
         self._seed = seed
         self._generators: dict[str, random.Random] = {}
-        self._in_flight: Counter[str] = Counter()
+        self.queues = Queues()
         self._mirrors: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[BaseRoute]:
@@ -62,8 +72,9 @@ class Scoring:
         endpoint = self._endpoint(request.path_params["endpoint"])
         if endpoint is None:
             return _refusal(404, "Endpoint not found")
-        if not self._allowed(endpoint, request.headers.get("authorization", "")):
-            return _refusal(401, "key_auth_bad_header_forbidden")
+        refusal = self._refusal(endpoint, request.headers.get("authorization", ""))
+        if refusal is not None:
+            return refusal
         body = await request.body()
         headers = {"content-type": request.headers.get("content-type", "application/json")}
         generator = self._generator(endpoint)
@@ -85,8 +96,9 @@ class Scoring:
         endpoint = self._endpoint(request.path_params["endpoint"])
         if endpoint is None:
             return _refusal(404, "Endpoint not found")
-        if not self._allowed(endpoint, request.headers.get("authorization", "")):
-            return _refusal(401, "key_auth_bad_header_forbidden")
+        refusal = self._refusal(endpoint, request.headers.get("authorization", ""))
+        if refusal is not None:
+            return refusal
         live = traffic.shares(endpoint["properties"]["traffic"])
         name = max(live, key=lambda item: live[item], default=None)
         deployment = self._azure_ml.store.get(f"{endpoint['id']}/deployments/{name}") if name else None
@@ -106,24 +118,32 @@ class Scoring:
     ) -> Response:
         """One request to a deployment's process, within its limits; recorded."""
         started = time.perf_counter()
-        settings: dict[str, Any] = deployment["properties"]["requestSettings"]
-        key = deployment["id"].lower()
-        limit = 2 * settings["maxConcurrentRequestsPerInstance"] * deployment["sku"]["capacity"]
+        key, kubernetes = deployment["id"].lower(), endpoint.get("kind") == KUBERNETES
+        # What serves, which is not what an update asks for that still runs, or failed.
+        live = deployment.get(LIVE) or {**deployment["properties"], "capacity": deployment["sku"]["capacity"]}
+        limit = seconds(live["requestSettings"].get("requestTimeout"), 5.0)
+        late = _refusal(504 if kubernetes else 408, f"The model took longer than its request timeout of {limit:g} s")
         model_status: int | None = None
         answer: Response
-        if self._in_flight[key] >= limit:
+        scorer = await self._scorers.get(key)  # while it starts again, a request waits for it
+        try:
+            # The client's own timeouts are for each phase; the deployment's is for the whole request, its wait included.
+            async with asyncio.timeout(limit), self.queues.place(key, live, kubernetes):
+                if scorer is None:
+                    answer = _refusal(503 if kubernetes else 424, "The deployment's container is not ready", reason="liveness")
+                else:
+                    answer, model_status = await self._forward(scorer, method, path, body, headers, limit, kubernetes)
+        except (TimeoutError, httpx.TimeoutException):
+            answer = late
+            self._scorers.doubt(key)
+        except Waited:
+            answer = _refusal(503, "No instance was free within the deployment's maximum queue wait")
+        except Crowded:
             answer = _refusal(429, "Too many pending requests")
-        else:
-            self._in_flight[key] += 1
-            try:
-                answer, model_status = await self._forward(
-                    key, method, path, body, headers, seconds(settings.get("requestTimeout"), 5.0)
-                )
-            finally:
-                self._in_flight[key] -= 1
         answer.headers[DEPLOYMENT_HEADER] = deployment["name"]
         answer.headers["x-ms-request-id"] = str(uuid.uuid4())
         if path == "/score":
+            self._azure_ml.collector.record(deployment, body, answer.status_code, bytes(answer.body))
             self._metrics.record(
                 ScoredRequest(
                     time=self._azure_ml.context.clock.now().isoformat(),
@@ -138,28 +158,27 @@ class Scoring:
         return answer
 
     async def _forward(
-        self, key: str, method: str, path: str, body: bytes, headers: dict[str, str], limit: float
+        self, scorer: ScoringProcess, method: str, path: str, body: bytes, headers: dict[str, str], limit: float, kubernetes: bool
     ) -> tuple[Response, int | None]:
-        """The answer, and the status that the model's container gave if it did."""
-        scorer = await self._scorers.get(key)
-        if scorer is None:
-            return _refusal(424, "The deployment's container is not ready", reason="liveness"), None
+        """The answer, and the status that the model's container gave if it did. Raises `httpx.TimeoutException`."""
         try:
-            # The client's own timeouts are for each phase; the deployment's is for the whole request.
-            async with asyncio.timeout(limit):
-                found = await self._scorers.client.request(
-                    method, scorer.url + path, content=body, headers=headers, timeout=limit
-                )
-        except (TimeoutError, httpx.TimeoutException):
-            return _refusal(408, f"The model took longer than its request timeout of {limit:g} s"), None
+            found = await self._scorers.client.request(
+                method, scorer.url + path, content=body, headers=headers, timeout=limit
+            )
+        except httpx.TimeoutException:
+            raise
         except httpx.TransportError as problem:
-            return _refusal(424, "The deployment's container broke off", reason=type(problem).__name__), None
+            broken = 502 if kubernetes else 424
+            return _refusal(broken, "The deployment's container broke off", reason=type(problem).__name__), None
         kept = {"content-type": found.headers.get("content-type", "application/json")}
         if found.status_code == 200:
             return Response(found.content, 200, headers=kept), 200
         kept["ms-azureml-model-error-statuscode"] = str(found.status_code)
         kept["ms-azureml-model-error-reason"] = "model_error"
-        return Response(found.content, 424, headers=kept), found.status_code
+        status = 424
+        if kubernetes:
+            status = 502 if found.status_code >= 500 else found.status_code
+        return Response(found.content, status, headers=kept), found.status_code
 
     def _mirror(self, endpoint: Resource, name: str, body: bytes, headers: dict[str, str]) -> None:
         """Ask the mirrored deployment too, and throw its answer away."""
@@ -182,14 +201,23 @@ class Scoring:
                 return endpoint
         return None
 
-    def _allowed(self, endpoint: Resource, authorization: str) -> bool:
+    def _refusal(self, endpoint: Resource, authorization: str) -> Response | None:
+        """What a caller gets who may not score; None for who may."""
+        if endpoint["properties"]["authMode"] != "AADToken":
+            return None if self._knows(endpoint, authorization) else _refusal(401, "key_auth_bad_header_forbidden")
+        try:
+            caller = self._azure_ml.context.identity.caller(authorization)
+        except Unauthorized:
+            return _refusal(401, "key_auth_bad_header_forbidden")
+        if caller.audience.rstrip("/") != AUDIENCE:
+            return _refusal(401, f"The token is for {caller.audience}, not for {AUDIENCE}")
+        if self._azure_ml.permissions.allowed(caller, SCORE, endpoint["id"]):
+            return None
+        return _refusal(403, f"{caller.name} does not have {SCORE} on the endpoint {endpoint['name']}")
+
+    def _knows(self, endpoint: Resource, authorization: str) -> bool:
+        """Whether the caller has a key of the endpoint, or a token made with one."""
         mode = endpoint["properties"]["authMode"]
-        if mode == "AADToken":
-            try:
-                self._azure_ml.context.identity.caller(authorization)
-            except Unauthorized:
-                return False
-            return True
         given = authorization.removeprefix("Bearer ").strip()
         if mode == "Key":
             return any(_same(given, key) for key in endpoint[KEYS].values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,4 +113,6 @@ class Sdk:
             self.platform.env[key]
             for key in ("AZURE_SUBSCRIPTION_ID", "AZURE_RESOURCE_GROUP", f"AZUREML_WORKSPACE_{stage}")
         )
-        return MLClient(DefaultAzureCredential(), *where)
+        # Ada has no right to write to production; the app's identity has.
+        identity = self.platform.env["EMULATOR_CLIENT_ID_PILOTAGE"] if stage == "PROD" else os.environ.get("AZURE_CLIENT_ID")
+        return MLClient(DefaultAzureCredential(managed_identity_client_id=identity), *where)

@@ -14,7 +14,9 @@ from emulator.azure_ml.jobs import resource
 from emulator.azure_ml.jobs.engine import Engine
 from emulator.azure_ml.jobs.history import History
 from emulator.azure_ml.jobs.logs import Logs
+from emulator.azure_ml.jobs.measurements import Measurements
 from emulator.azure_ml.jobs.runs import Runs
+from emulator.azure_ml.jobs.tokens import RunTokens
 from emulator.azure_ml.resource import ResourceType
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ class Jobs:
         context = azure_ml.context
         self.runs = Runs(azure_ml.store, azure_ml.events, context.clock)
         self.logs = Logs(context.state / "jobs", context.base_url)
-        self.engine = Engine(azure_ml, self.runs, self.logs)
+        self.measurements = Measurements(azure_ml.store)
+        self.tokens = RunTokens(azure_ml, self.runs, context.state / "jobs" / "run-token.key")
+        self.engine = Engine(azure_ml, self.runs, self.logs, self.tokens)
         self.history = History(azure_ml)
         azure_ml.operations.register(self.CANCEL, self._cancel)
 

@@ -12,6 +12,8 @@ Json = dict[str, Any]
 
 DATA_TYPES = frozenset({"uri_file", "uri_folder", "mltable", "mlflow_model", "custom_model", "triton_model"})
 MODEL_TYPES = frozenset({"mlflow_model", "custom_model", "triton_model"})
+_LONGEST = 90 * 86400.0
+"""Seconds: no job may be given longer."""
 _DURATION = re.compile(r"^PT(?:(?P<h>\d+)H)?(?:(?P<m>\d+)M)?(?:(?P<s>\d+(?:\.\d+)?)S)?$")
 
 
@@ -95,9 +97,13 @@ def seconds(limit: Any) -> float | None:
     """A limit in seconds from a number or an ISO 8601 duration of hours, minutes and seconds."""
     if limit is None or limit == "":
         return None
-    if isinstance(limit, int | float):
-        return float(limit)
-    found = _DURATION.match(str(limit))
-    if found is None or not any(found.groupdict().values()):
-        raise InvalidJob(f"{limit!r} is not a duration such as PT10M.")
-    return 3600 * float(found["h"] or 0) + 60 * float(found["m"] or 0) + float(found["s"] or 0)
+    if isinstance(limit, int | float) and not isinstance(limit, bool):
+        found = float(limit)
+    else:
+        parts = _DURATION.match(str(limit))
+        if parts is None or not any(parts.groupdict().values()):
+            raise InvalidJob(f"limits.timeout: {str(limit)[:100]!r} is not a duration such as PT10M.")
+        found = 3600 * float(parts["h"] or 0) + 60 * float(parts["m"] or 0) + float(parts["s"] or 0)
+    if not 0 < found < _LONGEST:
+        raise InvalidJob(f"limits.timeout: {str(limit)[:100]!r} is not between 0 and {_LONGEST / 86400:g} days.")
+    return found

@@ -17,10 +17,11 @@ from emulator.azure_ml.errors import AzureMlError
 from emulator.azure_ml.jobs import expressions, image, processes
 from emulator.azure_ml.jobs.bindings import bound_inputs, merged_outputs, order, ready
 from emulator.azure_ml.jobs.data import Data
-from emulator.azure_ml.jobs.failures import RunFailed
+from emulator.azure_ml.jobs.failures import RunFailed, RunTimedOut
 from emulator.azure_ml.jobs.logs import COMMAND_LOG, Logs
 from emulator.azure_ml.jobs.outputs import register
 from emulator.azure_ml.jobs.runs import Run, Runs
+from emulator.azure_ml.jobs.tokens import RunTokens
 
 if TYPE_CHECKING:
     from emulator.azure_ml.service import AzureMl
@@ -28,19 +29,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+_AT_ONCE = 4
+"""Commands that run side by side at least, however small the machine: steps may wait for each other through files."""
 _CHILDREN = uuid.UUID("3b0f1c5c-58b7-4d0f-9d0e-2f6a4c1f6b55")
 
 
 class Engine:
     """One task for each root run."""
 
-    def __init__(self, azure_ml: AzureMl, runs: Runs, logs: Logs) -> None:
+    def __init__(self, azure_ml: AzureMl, runs: Runs, logs: Logs, tokens: RunTokens) -> None:
         self._azure_ml = azure_ml
+        self._tokens = tokens
         self._runs = runs
         self._logs = logs
         self._data = Data(azure_ml.locations, azure_ml.scopes, azure_ml.context.storage)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._processes = asyncio.Semaphore(max(2, os.cpu_count() or 2))
+        self._processes = asyncio.Semaphore(max(_AT_ONCE, os.cpu_count() or 1))
         self._stopping = False
 
     async def start(self) -> None:
@@ -77,6 +81,8 @@ class Engine:
             return
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        if not self._stopping:
+            self._cancelled(run)  # a task that is cancelled before its first step takes none, not even that of its end
 
     async def _root(self, run: Run) -> None:
         try:
@@ -101,27 +107,39 @@ class Engine:
         if current.terminal:  # ended before a restart that comes between a step's end and its pipeline's
             raise RunFailed(**(current.error or {"code": "Canceled", "message": f"{current.name} was canceled."}))
         try:
-            outputs = await (self._pipeline(current, values) if current.kind == "pipeline" else self._command(current, values))
+            outputs = await self._executed(current, values)
         except RunFailed as failure:
-            self._runs.set_status(current, scope, "Failed", failure.error)
+            self._runs.set_status(current, scope, "Canceled" if isinstance(failure, RunTimedOut) else "Failed", failure.error)
             raise
+        self._runs.set_status(current, scope, "Completed")
+        return outputs
+
+    async def _executed(self, run: Run, values: Json) -> dict[str, Json]:
+        """What a run writes. Its logs are stored however it ends, before anybody sees that; raises `RunFailed` for all that goes wrong."""
+        try:
+            return await (self._pipeline(run, values) if run.kind == "pipeline" else self._command(run, values))
         except AzureMlError as refusal:
-            self._runs.set_status(current, scope, "Failed", {"code": refusal.code, "message": refusal.message})
             raise RunFailed(refusal.code, refusal.message) from refusal
+        except RunFailed:
+            raise
         except Exception as problem:
             logger.exception("run %s broke", run.name)
-            self._runs.set_status(current, scope, "Failed", _broken(problem))
             raise RunFailed(**_broken(problem)) from problem
         finally:
             if not self._stopping:
-                await asyncio.shield(asyncio.to_thread(self._data.store_logs, run.name, scope, self._logs.folder(run)))
-        self._runs.set_status(current, scope, "Completed")
-        return outputs
+                await asyncio.shield(asyncio.to_thread(self._store_logs, run))
+
+    def _store_logs(self, run: Run) -> None:
+        """A log that can't be stored stays here, where `details` finds it, and does not change how the run ends."""
+        try:
+            self._data.store_logs(run.name, self._scope(run), self._logs.folder(run))
+        except Exception:
+            logger.exception("the logs of run %s could not be stored", run.name)
 
     async def _command(self, run: Run, values: Json) -> dict[str, Json]:
         spec, scope, folder = run.spec, self._scope(run), self._logs.folder(run)
         if run.attempts:
-            processes.end_leftovers(run.name)
+            processes.end_leftovers(folder.home)
         async with self._processes:
             run = self._runs.set_status(run, scope, "Starting")
             await asyncio.to_thread(folder.prepare)
@@ -135,7 +153,7 @@ class Engine:
                 **spec["environment_variables"],
                 **{f"AZURE_ML_INPUT_{name}": text for name, text in inputs.items()},
                 **{f"AZURE_ML_OUTPUT_{name}": text for name, text in outputs.items()},
-                **image.environment(self._azure_ml.context, run, scope, folder.home),
+                **image.environment(self._azure_ml.context, run, scope, folder.home, self._tokens.issue(run)),
             }
             command = expressions.render(spec["command"], inputs, outputs)
             run = self._runs.change(run, _count_attempt)
@@ -143,7 +161,7 @@ class Engine:
             try:
                 code = await processes.run(command, folder.code, variables, self._logs.file(run, COMMAND_LOG), spec["timeout"])
             except processes.TimedOut:
-                raise RunFailed("JobTimeout", f"The job ran longer than its limit of {spec['timeout']:g} seconds.") from None
+                raise RunTimedOut("JobTimeout", f"The job ran longer than its limit of {spec['timeout']:g} seconds.") from None
             if code != 0:
                 raise RunFailed(
                     "UserError",

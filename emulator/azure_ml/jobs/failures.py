@@ -16,3 +16,7 @@ class RunFailed(EmulatorError):
     @property
     def error(self) -> dict[str, str]:
         return {"code": self.code, "message": self.message}
+
+
+class RunTimedOut(RunFailed):
+    """The run reached `limits.timeout`: the service cancels it, as the job schema says of that limit."""

@@ -34,8 +34,10 @@ class ImageMissing(EmulatorError):
     """The training image's venv has not been made."""
 
 
-def environment(context: Context, run: Run, scope: Scope, home: Path) -> dict[str, str]:
+def environment(context: Context, run: Run, scope: Scope, home: Path, token: str) -> dict[str, str]:
     """The variables of a job's process: Azure ML's own, the platform's addresses and the job identity.
+
+    A plain MLflow client in the job finds the workspace as its tracking server and logs to the job's own run.
 
     Raises `ImageMissing`.
     """
@@ -50,6 +52,12 @@ def environment(context: Context, run: Run, scope: Scope, home: Path) -> dict[st
         "HOME": str(home),
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_TRACKING_URI": f"{context.base_url}/mlflow/v2.0{scope.id}",
+        "MLFLOW_TRACKING_TOKEN": token,
+        "MLFLOW_RUN_ID": run.name,
+        "MLFLOW_EXPERIMENT_ID": experiment_id(run),
+        "MLFLOW_EXPERIMENT_NAME": run.experiment,
+        "AZUREML_RUN_TOKEN": token,
         "AZUREML_RUN_ID": run.name,
         "AZUREML_ROOT_RUN_ID": run.root or run.name,
         "AZUREML_EXPERIMENT_NAME": run.experiment,

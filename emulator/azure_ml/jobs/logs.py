@@ -21,7 +21,7 @@ class Logs:
     def __init__(self, root: Path, base_url: str) -> None:
         self._root = root
         self._base_url = base_url
-        self._key = _key(root / "log.key")
+        self._key = signing_key(root / "log.key")
 
     def folder(self, run: Run) -> Folder:
         """The run's folder. A workspace's name and a run's name make a path by themselves."""
@@ -58,9 +58,13 @@ class Logs:
         return hmac.new(self._key, f"{run.id}/{name}".lower().encode(), hashlib.sha256).hexdigest()
 
 
-def _key(path: Path) -> bytes:
+def signing_key(path: Path) -> bytes:
+    """A secret of this platform, made on first use; only its owner can read the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_bytes(secrets.token_bytes(32))
-    return path.read_bytes()
+    key = path.read_bytes() if path.exists() else b""
+    if not key:  # empty: a platform was killed between making the file and writing it
+        new = path.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_bytes(key := secrets.token_bytes(32))
+        new.replace(path)
+    return key

@@ -14,20 +14,31 @@ from emulator.context import Caller
 if TYPE_CHECKING:
     from emulator.azure_ml.service import AzureMl
 
+_JOB = "azureml.jobName"
+"""The property of a version that names the run which wrote it."""
+
 
 async def register(azure_ml: AzureMl, scope: Scope, run: Run, asset: dict[str, Any], output: dict[str, str]) -> None:
-    """Register a run's output as `{"name", "version"}` asks; without a version the next one."""
+    """Register a run's output as `{"name", "version"}` asks; without a version the next one.
+
+    A run that is done again after a crash finds what it had registered.
+    """
     kind = MODELS if output["type"] in MODEL_TYPES else DATA
     name, version = asset["name"], asset.get("version")
     if version is None:
-        container = azure_ml.store.get(f"{scope.id}/{kind.plural}/{name}")
-        version = container["properties"]["nextVersion"] if container else "1"
-    properties: dict[str, Any] = {"properties": {"azureml.jobName": run.name}}
+        versions = azure_ml.store.children(f"{scope.id}/{kind.plural}/{name}/versions")
+        version = next((one["name"] for one in versions if _is_of(run, output, one["properties"])), None)
+    properties: dict[str, Any] = {"properties": {_JOB: run.name}}
     if kind is MODELS:
         properties |= {"modelUri": output["uri"], "modelType": output["type"], "jobName": run.name}
     else:
         properties |= {"dataUri": output["uri"], "dataType": output["type"]}
-    await assets.register(azure_ml, kind, scope, name, str(version), properties, job_caller(azure_ml))
+    await assets.register(azure_ml, kind, scope, name, str(version) if version else None, properties, job_caller(azure_ml))
+
+
+def _is_of(run: Run, output: dict[str, str], properties: dict[str, Any]) -> bool:
+    """Whether a version is what this run has made of this output."""
+    return properties["properties"].get(_JOB) == run.name and output["uri"] in (properties.get("modelUri"), properties.get("dataUri"))
 
 
 def job_caller(azure_ml: AzureMl) -> Caller:

@@ -49,13 +49,14 @@ async def _end_session(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def end_leftovers(run_name: str) -> list[int]:
-    """Kill what an earlier platform's process of this run left running; returns their pids.
+def end_leftovers(home: Path) -> list[int]:
+    """Kill what an earlier platform's process of a run left running; returns their pids.
 
-    The kernel ends the shell with the platform, but not what the shell had started. Found by the run id
-    in their environment, so that a process id used again is never mistaken for one of them.
+    The kernel ends the shell with the platform, but not what the shell had started. Found by the run's own home folder
+    in their environment: neither a process id used again is mistaken for one of them, nor a run of the same name that
+    another workspace has, or another platform on this machine.
     """
-    marker = f"AZUREML_RUN_ID={run_name}".encode()
+    marker = f"HOME={home}".encode()
     killed = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:

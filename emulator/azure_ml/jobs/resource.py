@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from emulator.azure_ml.errors import ValidationError
+from emulator.azure_ml import request_fields as fields
+from emulator.azure_ml.errors import BadRequest, ValidationError
 from emulator.azure_ml.jobs import view
 from emulator.azure_ml.jobs.definitions import InvalidJob
-from emulator.azure_ml.jobs.runs import Run
+from emulator.azure_ml.jobs.runs import TRACKED, Run
+from emulator.azure_ml.jobs.shapes import check_job
 from emulator.azure_ml.jobs.submission import Submission
 from emulator.azure_ml.listing import selected
 from emulator.azure_ml.resource import ArmRequest, Unsupported, json_response
@@ -23,6 +26,7 @@ _MUTABLE = frozenset({"tags", "description", "displayName", "isArchived"})
 _IGNORED = frozenset({"status", "services", "properties", "experimentName", "outputs", "inputs", "settings"})
 """Not compared when a job is sent again as it was read: the service filled these in."""
 _PAGE = 100
+_SKIP = re.compile(r"[0-9]{1,9}")
 
 
 class Jobs(Unsupported):
@@ -37,6 +41,7 @@ class Jobs(Unsupported):
             raise ValidationError(f"The job name {request.name!r} is invalid: it may have letters, digits, '-' and '_'.")
         jobs = self._azure_ml.jobs
         body = request.properties
+        check_job(body)
         existing = jobs.runs.find(request.scope.id, request.name)
         if existing is not None:
             return json_response(self._shown(self._changed(existing, body), request))
@@ -51,8 +56,8 @@ class Jobs(Unsupported):
             experiment=str(body.get("experimentName") or "Default"),
             display_name=str(body.get("displayName") or request.name),
             root=request.name,
-            tags=_texts(body.get("tags")),
-            properties=_texts(body.get("properties")),
+            tags=fields.texts(body, "tags"),
+            properties=fields.texts(body, "properties"),
             description=body.get("description"),
             hidden=bool(body.get("isArchived")),
             body={key: value for key, value in body.items() if key not in ("tags", "properties", "description")},
@@ -76,15 +81,18 @@ class Jobs(Unsupported):
         found = [
             run
             for run in self._azure_ml.jobs.runs.roots(request.scope.id)
-            if (not kind or run.kind == kind)
+            if run.kind != TRACKED
+            and (not kind or run.kind == kind)
             and (not tag or tag in run.tags)
             and selected({"isArchived": run.hidden}, {"listViewType": query.get("listViewType", "ActiveOnly")})
         ]
-        skip = int(query["$skip"]) if query.get("$skip", "").isdecimal() else 0
+        if not _SKIP.fullmatch(asked := query.get("$skip") or "0"):
+            raise BadRequest(f"$skip must be a whole number of nine digits at most, not {asked:.100}.")
+        skip = int(asked)
         body: dict[str, Any] = {"value": [self._shown(run, request) for run in found[skip : skip + _PAGE]]}
         if len(found) > skip + _PAGE:
-            kept = "&".join(f"{key}={value}" for key, value in query.items() if key != "$skip")
-            body["nextLink"] = f"{self._azure_ml.context.base_url}{request.id}?{kept}&$skip={skip + _PAGE}"
+            following = urlencode({**query, "$skip": skip + _PAGE}, safe="$")
+            body["nextLink"] = f"{self._azure_ml.context.base_url}{request.id}?{following}"
         return json_response(body)
 
     async def post(self, request: ArmRequest) -> Response:
@@ -108,17 +116,22 @@ class Jobs(Unsupported):
                 continue
             if key in _IGNORED and (not value or _same_again(key, value, run)):
                 continue
-            raise InvalidJob(f"A job named {run.name} already exists with another {key}; only tags and texts of a job can change.")
+            raise InvalidJob(
+                "A job with this name already exists. If you are trying to submit a new job, use a different name."
+                f" If you are trying to update an existing job, the existing job's {key} cannot be changed."
+                " Only description, tags, displayName, properties, and isArchived can be updated."
+            )
 
         def change(current: Run) -> None:
             if "tags" in body:
-                current.tags = _texts(body["tags"])
+                current.tags = fields.texts(body, "tags")
             if "description" in body:
                 current.description = body["description"]
             if body.get("displayName"):
                 current.display_name = body["displayName"]
             if "isArchived" in body:
                 current.hidden = bool(body["isArchived"])
+            current.properties.update(fields.texts(body, "properties"))
 
         return self._azure_ml.jobs.runs.change(run, change)
 
@@ -133,13 +146,9 @@ def _same_again(key: str, value: Any, run: Run) -> bool:
             return bool(value == view.inputs(run))
         case "outputs":
             return bool(value == view.outputs(run))
-        case "properties":
-            return {**run.properties, **_texts(value)} == run.properties
+        case "properties":  # they can be added to, never changed
+            return all(run.properties.get(name, text) == text for name, text in fields.texts({key: value}, key).items())
         case "experimentName":
             return bool(value == run.experiment)
         case _:
             return key in ("status", "services")
-
-
-def _texts(values: Any) -> dict[str, str]:
-    return {str(key): str(value) for key, value in (values or {}).items() if value is not None}

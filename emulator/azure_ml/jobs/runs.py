@@ -7,18 +7,21 @@ and how far it came. An index beside the resources finds a pipeline's steps and 
 
 from __future__ import annotations
 
-import uuid
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from emulator.azure_ml.errors import NotFound
 from emulator.azure_ml.events import Outbox
+from emulator.azure_ml.jobs import experiments
+from emulator.azure_ml.jobs.experiments import Experiments
 from emulator.azure_ml.resource import Scope
 from emulator.azure_ml.store import ResourceStore
 from emulator.context import Clock
 
 TERMINAL = frozenset({"Completed", "Failed", "Canceled"})
+TRACKED = "tracked"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -38,7 +41,7 @@ class Run:
     scope_id: str
     name: str
     kind: str
-    """`command` or `pipeline`."""
+    """`command`, `pipeline`, or `tracked`: a run that an MLflow client keeps, which the platform only records."""
     spec: dict[str, Any]
     """What it executes: see `submission.py`."""
     created_by: dict[str, str]
@@ -81,6 +84,8 @@ class Run:
         """`runType` of events and run history."""
         if self.kind == "pipeline":
             return "azureml.PipelineRun"
+        if self.kind == TRACKED:
+            return "mlflow"
         return "azureml.StepRun" if self.parent else "commandjob"
 
 
@@ -92,6 +97,12 @@ class Runs:
         self._store = store
         self._events = events
         self._clock = clock
+        self.experiments = Experiments(store)
+        self._name_experiments()
+
+    def milliseconds(self) -> int:
+        """Virtual time since 1970."""
+        return int(self._clock.now().timestamp() * 1000)
 
     def now(self) -> str:
         return self._clock.now().isoformat().replace("+00:00", "Z")
@@ -117,12 +128,22 @@ class Runs:
         statement = "SELECT scope, name FROM runs WHERE scope = ? AND parent IS NULL ORDER BY sequence DESC"
         return self._select(statement, scope_id.lower())
 
+    def all(self, scope_id: str) -> list[Run]:
+        """A workspace's runs, steps and runs of MLflow clients among them, newest first."""
+        rows = self._store.query(
+            "SELECT body FROM runs JOIN resources ON resources.id = runs.scope || '/jobs/' || runs.name"
+            " WHERE scope = ? ORDER BY runs.sequence DESC",
+            (scope_id.lower(),),
+        )
+        return [Run(**json.loads(body)["run"]) for (body,) in rows]
+
     def unfinished(self) -> list[Run]:
-        """Root runs of every workspace that have not ended, oldest first."""
-        return self._select(
+        """Root runs of every workspace that the platform executes and that have not ended, oldest first."""
+        found = self._select(
             "SELECT scope, name FROM runs WHERE parent IS NULL"
             " AND status NOT IN ('Completed', 'Failed', 'Canceled') ORDER BY sequence"
         )
+        return [run for run in found if run.kind != TRACKED]
 
     def _select(self, statement: str, *parameters: str) -> list[Run]:
         return [self.get(scope, name) for scope, name in self._store.query(statement, parameters)]
@@ -133,6 +154,7 @@ class Runs:
             existing = self.find(run.scope_id, run.name)
             if existing is not None:
                 return existing
+            self.experiments.ensure(run.scope_id, run.experiment, self.milliseconds())
             connection.execute(
                 "INSERT INTO runs (scope, name, parent, status) VALUES (?, ?, ?, ?)",
                 (run.scope_id.lower(), run.name.lower(), run.parent.lower() if run.parent else None, run.status),
@@ -153,10 +175,12 @@ class Runs:
         """Move a run on and emit its events; a run that has ended stays as it ended."""
         with self._store.transaction():
             current = self.get(run.scope_id, run.name)
-            if current.terminal or current.status == status:
+            # What an MLflow client keeps it may take up again.
+            if current.status == status or (current.terminal and current.kind != TRACKED):
                 return current
             current.status = status
             current.error = error
+            current.ended = None
             if status == "Running" and current.started is None:
                 current.started = self.now()
             if status in TERMINAL:
@@ -166,6 +190,15 @@ class Runs:
             if status == "Completed":
                 self._events.emit(scope, "RunCompleted", _subject(current), _facts(current))
         return current
+
+    def _name_experiments(self) -> None:
+        """Runs kept by a platform that had no table of experiments yet have theirs from now on."""
+        if self._store.query("SELECT 1 FROM experiments LIMIT 1"):
+            return
+        with self._store.transaction():
+            for (scope_id,) in self._store.query("SELECT DISTINCT scope FROM runs"):
+                for run in reversed(self.all(scope_id)):
+                    self.experiments.ensure(run.scope_id, run.experiment, self.milliseconds())
 
     def _write(self, run: Run) -> None:
         with self._store.transaction() as connection:
@@ -185,8 +218,7 @@ class Runs:
 
 
 def experiment_id(run: Run) -> str:
-    """Stable for an experiment's name in a workspace."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{run.scope_id}/experiments/{run.experiment}".lower()))
+    return experiments.experiment_id(run.scope_id, run.experiment)
 
 
 def _subject(run: Run) -> str:

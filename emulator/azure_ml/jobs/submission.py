@@ -21,8 +21,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from emulator.azure_ml import naming
+from emulator.azure_ml.errors import AzureMlError
 from emulator.azure_ml.jobs import expressions
 from emulator.azure_ml.jobs.bindings import order
+from emulator.azure_ml.jobs.data import output_uri
 from emulator.azure_ml.jobs.definitions import (
     DATA_TYPES,
     MODEL_TYPES,
@@ -71,7 +74,7 @@ class Submission:
         """The specification of a registered component."""
         if depth > _MAX_DEPTH:
             raise InvalidJob(f"Pipeline components are nested more than {_MAX_DEPTH} deep at {text}.")
-        owner, resource = self._locations.asset(text, "components", self._scope)
+        owner, resource = self._asset(text, "components", self._scope)
         body = resource["properties"].get("componentSpec") or {}
         spec = self.specification(body, owner, depth)
         return {**spec, "component": resource["id"], "display_name": body.get("display_name") or body.get("name")}
@@ -87,7 +90,7 @@ class Submission:
 
     def _command_job(self, properties: Json) -> Json:
         inputs = {
-            name: {"type": kind_of(value, "jobInputType"), "mode": value.get("mode")}
+            name: {"type": kind_of(value, "jobInputType"), "mode": value.get("mode") if isinstance(value, dict) else None}
             for name, value in (properties.get("inputs") or {}).items()
         }
         body = {
@@ -128,11 +131,11 @@ class Submission:
             raise InvalidJob("A command must not be empty.")
         code = body.get("code")
         if code:
-            _, resource = self._locations.asset(str(code), "codes", home)
+            _, resource = self._asset(str(code), "codes", home)
             code = {"id": resource["id"], "uri": resource["properties"]["codeUri"]}
         if not body.get("environment"):
             raise InvalidJob("A command needs an environment.")
-        _, environment = self._locations.asset(str(body["environment"]), "environments", home)
+        _, environment = self._asset(str(body["environment"]), "environments", home)
         inputs, outputs = dict(body.get("inputs") or {}), dict(body.get("outputs") or {})
         wanted_inputs, wanted_outputs = expressions.references(command)
         unknown = sorted(wanted_inputs - set(inputs)) + sorted(wanted_outputs - set(outputs))
@@ -192,6 +195,8 @@ class Submission:
                     raise InvalidJob(f"{name}.inputs.{key} is required, but the pipeline's {value['parent']} is optional.")
         inputs = self._checked(spec["inputs"], bound, f"Step {name}")
         outputs = {key: output_options(value) for key, value in (job.get("outputs") or {}).items()}
+        for key, options in outputs.items():
+            self._check_output(f"{name}.outputs.{key}", options)
         unknown = sorted(set(outputs) - set(spec["outputs"]))
         if unknown:
             raise InvalidJob(f"Step {name} has no output {', '.join(unknown)}.")
@@ -203,8 +208,20 @@ class Submission:
         for name, value in given.items():
             if name not in spec["outputs"]:
                 raise InvalidJob(f"The job has no output {name}.")
-            merged[name] = {**spec["outputs"][name], **output_options(value)}
+            options = output_options(value)
+            self._check_output(f"outputs.{name}", options)
+            merged[name] = {**spec["outputs"][name], **options}
         return merged
+
+    def _check_output(self, name: str, options: Json) -> None:
+        """Refuse an output that could not be written or registered once the command has run."""
+        try:
+            if options.get("uri"):
+                self._locations.blob(output_uri(name, options, "job"), self._scope)
+            if asset := options.get("asset"):
+                naming.check_asset(asset["name"], str(asset["version"]) if asset.get("version") else None)
+        except AzureMlError as refusal:
+            raise InvalidJob(f"{name}: {refusal.message}") from refusal
 
     def _bound(self, name: str, value: Any) -> Json:
         """One input as it was written: an object, or a literal by itself."""
@@ -231,12 +248,19 @@ class Submission:
         if text.startswith(_ADDRESSES):
             self._locations.blob(text, self._scope)
             return {"uri": text, "type": kind}
-        owner, resource = self._locations.asset(text, "models" if kind in MODEL_TYPES else "data", self._scope)
+        # A model may be read as a folder, and a folder that is data may hold a model.
+        owner, resource = self._asset(text, "models" if kind in MODEL_TYPES else "data", self._scope, "models", "data")
         properties = resource["properties"]
         uri = properties.get("modelUri") or properties.get("dataUri")
-        if not uri:
-            raise InvalidJob(f"{text} is not a data asset or model.")
         return {"uri": uri, "type": kind, "asset": resource["id"], "scope": owner.id}
+
+    def _asset(self, text: str, plural: str, home: Scope, *allowed: str) -> tuple[Scope, Json]:
+        """The version of an asset; an id that names its own kind must name one that is `allowed` (`plural` alone, if none is given)."""
+        owner, resource = self._locations.asset(text, plural, home)
+        found = str(resource["type"]).split("/")[-2]
+        if found not in (allowed or (plural,)):
+            raise InvalidJob(f"{text} is one of {found}, not of {' or '.join(allowed or (plural,))}.")
+        return owner, resource
 
     def _checked(self, definitions: Json, bound: Json, whose: str) -> Json:
         """The inputs with defaults filled in; missing, unknown and ill-typed ones are refused."""

@@ -127,4 +127,4 @@ def test_datastores(sdk: Sdk) -> None:
 
 def test_computes(sdk: Sdk) -> None:
     assert sdk.dev.compute.get("cpu-cluster").type == "amlcompute"
-    assert [item.name for item in sdk.dev.compute.list()] == ["cpu-cluster"]
+    assert "cpu-cluster" in [item.name for item in sdk.dev.compute.list()]

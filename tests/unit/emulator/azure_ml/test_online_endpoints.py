@@ -195,3 +195,75 @@ async def test_a_deployment_needs_its_endpoint(local: LocalAzureMl) -> None:
     body = {"properties": {"instanceType": "Standard_DS3_v2"}}
     assert (await local.http.put(f"{ENDPOINT}/deployments/blue", json=body)).status_code == 404
     assert (await local.http.get(f"{ENDPOINT}/deployments")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"properties": {"authMode": "Password"}}, "authMode"),
+        ({"properties": {"traffic": [1]}}, "traffic"),
+        ({"properties": {"traffic": {"blue": None}}}, "blue"),
+        ({"properties": {"mirrorTraffic": "blue"}}, "mirrorTraffic"),
+        ({"properties": {"description": []}}, "description"),
+        ({"properties": {"publicNetworkAccess": "Maybe"}}, "publicNetworkAccess"),
+        ({"properties": {"compute": "no-cluster"}}, "no-cluster"),
+        ({"properties": {"compute": "cpu-cluster"}}, "Kubernetes"),
+        ({"properties": {"compute": 4}}, "compute"),
+        ({"properties": {"properties": {"a": {}}}}, "properties.a"),
+        ({"identity": {"type": "Other"}, "properties": {}}, "identity.type"),
+        ({"identity": "me", "properties": {}}, "identity"),
+        ({"tags": {"a": []}, "properties": {}}, "tags.a"),
+    ],
+)
+async def test_what_is_wrong_is_named(local: LocalAzureMl, body: dict[str, Any], field: str) -> None:
+    refused = await local.http.put(ENDPOINT, json=body)
+    assert (refused.status_code, field in refused.json()["error"]["message"]) == (400, True), refused.text
+    assert (await local.http.get(ENDPOINT)).status_code == 404
+
+
+async def test_what_never_changes(local: LocalAzureMl) -> None:
+    user = {"type": "UserAssigned", "userAssignedIdentities": {"/subscriptions/s/identities/me": {}}}
+    made = await local.http.put(ENDPOINT, json={"identity": user, "location": "East US", "properties": {"authMode": "Key"}})
+    await local.finished(made)
+    assert (await local.http.get(ENDPOINT)).json()["identity"]["type"] == "UserAssigned"
+    for body, status, word in (
+        ({"properties": {"authMode": "AMLToken"}}, 400, "authMode"),
+        ({"location": "westus", "properties": {"authMode": "Key"}}, 409, "westus"),
+        ({"identity": {"type": "SystemAssigned"}, "properties": {"authMode": "Key"}}, 400, "identity"),
+    ):
+        refused = await local.http.put(ENDPOINT, json=body)
+        assert (refused.status_code, word in refused.json()["error"]["message"]) == (status, True), refused.text
+    # Saying nothing of an identity, and spelling the mode otherwise, changes nothing.
+    assert (await local.http.put(ENDPOINT, json={"properties": {"authMode": "key"}})).status_code == 200
+
+
+async def test_a_patch_changes_tags_only(local: LocalAzureMl) -> None:
+    await endpoint(local, "blue")
+    await local.finished(await routed(local, {"blue": 100}))
+    begun = await local.http.patch(ENDPOINT, json={"tags": {"a": "1"}})
+    assert (await local.finished(begun))["status"] == "Succeeded"
+    found = (await local.http.get(ENDPOINT)).json()
+    assert (found["tags"], found["properties"]["traffic"]) == ({"a": "1"}, {"blue": 100})
+    assert (await local.http.patch(ENDPOINT, json={"properties": {"traffic": {}}})).status_code == 400
+    assert (await local.http.patch(f"{ENDPOINT}-x", json={})).status_code == 404
+
+
+async def test_an_endpoint_gives_out_what_its_callers_sign_in_with(local: LocalAzureMl) -> None:
+    await local.finished(await local.put(ENDPOINT, authMode="AMLToken"))
+    assert (await local.http.post(f"{ENDPOINT}/listKeys")).status_code == 400
+    given = (await local.http.post(f"{ENDPOINT}/token")).json()
+    assert given["expiryTimeUtc"] - given["refreshAfterTimeUtc"] == 1800
+    keyed = f"{PROD}/onlineEndpoints/keyed"
+    await local.finished(await local.put(keyed, authMode="Key"))
+    assert (await local.http.post(f"{keyed}/token")).status_code == 400
+    assert (await local.http.post(f"{keyed}/regenerateKeys", json={"keyType": 3})).status_code == 400
+    assert (await local.http.post(f"{keyed}/regenerateKeys", json={})).status_code == 400
+
+
+async def test_a_kubernetes_endpoint_runs_on_its_cluster(local: LocalAzureMl) -> None:
+    cluster = {"computeType": "Kubernetes", "resourceId": "/subscriptions/s/aks", "properties": {"namespace": "ml"}}
+    assert (await local.put(f"{PROD}/computes/k8s", **cluster)).status_code == 201
+    await local.finished(await local.put(ENDPOINT, authMode="Key", compute=f"{PROD}/computes/k8s"))
+    assert (await local.http.get(ENDPOINT)).json()["kind"] == "K8S"
+    refused = await local.put(ENDPOINT, authMode="Key")
+    assert (refused.status_code, "compute" in refused.text) == (400, True)

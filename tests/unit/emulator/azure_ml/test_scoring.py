@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from emulator.azure_ml.durations import seconds
 from emulator.azure_ml.online_endpoints import KEYS, token
 from emulator.azure_ml.scoring import Scoring
+from emulator.context import Caller, Unauthorized
 from tests.support.azure_ml import PROD, LocalAzureMl, eventually
 
 ENDPOINT = f"{PROD}/onlineEndpoints/air-time"
@@ -28,11 +29,15 @@ class Processes:
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.asked: Counter[str] = Counter()
+        self.doubted: list[str] = []
         self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
 
     async def get(self, deployment_id: str, patience: float = 60.0) -> Any:
         name = deployment_id.rpartition("/")[2]
         return SimpleNamespace(url=f"http://{name}") if name in self.answers else None
+
+    def doubt(self, deployment_id: str) -> None:
+        self.doubted.append(deployment_id.rpartition("/")[2])
 
     async def _answer(self, request: httpx.Request) -> httpx.Response:
         self.asked[request.url.host] += 1
@@ -133,10 +138,56 @@ async def test_tokens(front: Front) -> None:
         assert (await front.score(Authorization=f"Bearer {refused}")).status_code == 401
 
 
-async def test_identities(front: Front) -> None:
+class ForScoring:
+    """Tokens for `https://ml.azure.com`, as endpoints take them, or, on request, for something else."""
+
+    def caller(self, authorization: str | None) -> Caller:
+        audience = {"Bearer ada": "https://ml.azure.com", "Bearer arm": "https://management.azure.com"}
+        if authorization not in audience:
+            raise Unauthorized("no such person")
+        return Caller("oid-ada", "Ada Lovelace", audience=audience[authorization])
+
+
+async def test_identities(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     await front.endpoint({"blue": 100}, mode="AADToken")
+    monkeypatch.setattr(front.local.service.context, "identity", ForScoring())
     assert (await front.score(Authorization="Bearer ada")).status_code == 200
+    assert (await front.score(Authorization="Bearer arm")).status_code == 401
     assert (await front.score()).status_code == 401
+
+
+async def test_kubernetes_has_words_of_its_own(front: Front) -> None:
+    await front.endpoint({"blue": 100})
+    front.local.service.store.change(ENDPOINT, lambda found: found.update(kind="K8S"))
+    for inside, outside in ((500, 502), (400, 400), (200, 200)):
+        front.processes.answers["blue"] = lambda request, status=inside: httpx.Response(status)
+        assert (await front.score()).status_code == outside
+    front.processes.answers["blue"] = broken
+    assert (await front.score()).status_code == 502
+    del front.processes.answers["blue"]
+    assert (await front.score()).status_code == 503
+    front.deploy("blue", requestTimeout="PT0.05S")
+    front.processes.answers["blue"] = never
+    assert (await front.score()).status_code == 504
+
+
+async def test_what_serves_is_what_succeeded(front: Front) -> None:
+    """An update that runs, or failed, has changed the resource, but not yet what answers."""
+    await front.endpoint({"blue": 100})
+    live = {"capacity": 1, "requestSettings": {"maxConcurrentRequestsPerInstance": 1, "requestTimeout": "PT0.05S"}}
+    front.deploy("blue", instances=7, requestTimeout="PT90S")
+    front.local.service.store.change(f"{ENDPOINT}/deployments/blue", lambda found: found.update(_live=live))
+    front.processes.answers["blue"] = never
+    assert (await front.score()).status_code == 408
+
+
+def broken(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadError("gone")
+
+
+async def never(request: httpx.Request) -> httpx.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 @pytest.mark.parametrize("status", [201, 400, 404, 500, 503])
@@ -151,10 +202,6 @@ async def test_any_answer_of_the_model_but_200_is_424(front: Front, status: int)
 
 async def test_a_process_that_is_gone_is_424(front: Front) -> None:
     await front.endpoint({"blue": 100})
-
-    def broken(request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadError("gone")
-
     front.processes.answers["blue"] = broken
     assert (await front.score()).status_code == 424
     del front.processes.answers["blue"]
@@ -164,13 +211,9 @@ async def test_a_process_that_is_gone_is_424(front: Front) -> None:
 async def test_a_model_that_takes_too_long_is_408(front: Front) -> None:
     await front.endpoint({"blue": 100})
     front.deploy("blue", requestTimeout="PT0.05S")
-
-    async def never(request: httpx.Request) -> httpx.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
     front.processes.answers["blue"] = never
     assert (await front.score()).status_code == 408
+    assert front.processes.doubted == ["blue"]
 
 
 async def test_more_than_twice_the_concurrency_is_429(front: Front) -> None:

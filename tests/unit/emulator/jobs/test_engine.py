@@ -121,7 +121,7 @@ async def test_an_output_file_that_was_not_written_fails_the_run(bench: Workbenc
 async def test_a_command_is_ended_at_its_time_limit(bench: Workbench) -> None:
     await bench.command("long", "sleep 600", limits={"timeout": "PT0.2S"})
     run = await bench.ended("long")
-    assert run.status == "Failed"
+    assert run.status == "Canceled"
     assert run.error is not None
     assert run.error["code"] == "JobTimeout"
 

@@ -24,17 +24,20 @@ async def test_the_time_limit_ends_it(tmp_path: Path) -> None:
         await processes.run("sleep 600", tmp_path, ENVIRONMENT, tmp_path / "log", 0.1)
 
 
-async def test_leftovers_of_a_run_are_found_by_its_id_and_nothing_else_is(tmp_path: Path) -> None:
+async def test_leftovers_of_a_run_are_found_by_its_folder_and_nothing_else_is(tmp_path: Path) -> None:
+    """Another workspace, or another platform on the machine, may have a run of the same name."""
     # As after kill -9 of the platform: children in sessions of their own, nobody watching them.
     started = [
-        await asyncio.create_subprocess_exec("sleep", "600", env={**ENVIRONMENT, "AZUREML_RUN_ID": run}, start_new_session=True)
-        for run in ("leftover-run", "another-run")
+        await asyncio.create_subprocess_exec(
+            "sleep", "600", env={**ENVIRONMENT, "AZUREML_RUN_ID": "same", "HOME": str(tmp_path / owner / "home")}, start_new_session=True
+        )
+        for owner in ("mine", "another")
     ]
     mine, other = started
     try:
         async with asyncio.timeout(DEADLINE):
             # Until exec() the child still has our environment.
-            while processes.end_leftovers("leftover-run") != [mine.pid]:  # noqa: ASYNC110
+            while processes.end_leftovers(tmp_path / "mine" / "home") != [mine.pid]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             assert await mine.wait() == -9
         assert other.returncode is None

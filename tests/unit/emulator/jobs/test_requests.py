@@ -30,7 +30,7 @@ async def test_the_same_job_again_is_the_same_job(bench: Workbench, hello: str) 
 async def test_another_job_of_the_same_name_is_refused(bench: Workbench, hello: str) -> None:
     other = await bench.put("HELLO", COMMAND | {"command": "echo other"})
     assert other.status_code == 400
-    assert "another command" in other.json()["error"]["message"]
+    assert "existing job's command cannot be changed" in other.json()["error"]["message"]
 
 
 async def test_a_job_can_be_made_to_fail(bench: Workbench) -> None:
