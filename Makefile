@@ -4,7 +4,7 @@ RUN := .venv/bin/
 TESTS ?= tests
 WORKERS ?= 2
 
-.PHONY: help setup demo test crash matrix lint format requirements schema clean
+.PHONY: help setup browser demo test crash matrix bench coverage lint format requirements schema clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
@@ -12,17 +12,26 @@ help:  ## what there is
 setup:  ## install everything from the lock files; does nothing when nothing changed
 	@scripts/setup
 
+browser:  ## Debian's chromium, which the tests of pages drive; does nothing where it is installed
+	@scripts/chromium
+
 demo: setup  ## the whole story on the local platform, ends by itself
 	@$(RUN)python -m demo $(ARGS)
 
-test: setup  ## the whole test suite
+test: setup browser  ## the whole test suite
 	@$(RUN)pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
-crash: setup  ## the whole matrices of kills and faults, of which `make test` runs a sample
-	@$(RUN)pytest -n $(WORKERS) --dist loadgroup -m exhaustive -s tests/fault
+crash: setup browser  ## the whole matrices of kills and faults, of which `make test` runs a sample, and the widest checks
+	@$(RUN)pytest -n $(WORKERS) --dist loadgroup -m exhaustive -s $(TESTS)
 
 matrix: setup  ## the local platform's contract suites with earlier minor versions of azure-ai-ml
 	@scripts/sdk-matrix
+
+bench: setup  ## what the local platform costs on this machine: NAME=platform or NAME=durable, ARGS for its options
+	@$(RUN)python -m bench $(NAME) $(ARGS)
+
+coverage: setup  ## docs/emulator/coverage.md: every operation that the local platform answers
+	@$(RUN)python -m emulator.coverage > docs/emulator/coverage.md
 
 lint: setup  ## what CI checks before the tests
 	@$(RUN)ruff check .

@@ -15,9 +15,10 @@ from emulator.errors import EmulatorError
 
 PACKAGE = Path(__file__).parent / "node" / "node_modules" / "azurite"
 KINDS = ("blob", "queue", "table")
-_ONE_TERM_IS_ENOUGH = "data:text/javascript,process.on('SIGTERM',()=>{})"
-"""Azurite listens for the first SIGTERM only, and a second would cut its saving short. When this process is killed, the
-kernel sends it one for each of our threads that is its parent for a moment."""
+_PRELOAD = PACKAGE.parents[1] / "preload.mjs"
+RESET_PATH = "/_emulator/reset"
+"""`POST` with `RESET_HEADER` on any of its ports empties every account (preload.mjs): containers, tables and queues stay."""
+RESET_HEADER = "x-reset-token"
 
 
 class AzuriteMissing(EmulatorError):
@@ -34,17 +35,18 @@ def command(data: Path, ports: Mapping[str, int], certificates: Certificates) ->
     node, entry = _node(), PACKAGE / "dist" / "src" / "azurite.js"
     if node is None or not entry.exists():
         raise AzuriteMissing(AzuriteMissing.__doc__)
-    arguments = [node, "--import", _ONE_TERM_IS_ENOUGH, str(entry), "--location", str(data), "--silent", "--disableTelemetry",
+    arguments = [node, "--import", _PRELOAD.as_uri(), str(entry), "--location", str(data), "--silent", "--disableTelemetry",
                  "--skipApiVersionCheck", "--cert", str(certificates.chain), "--key", str(certificates.key), "--oauth", "basic"]
     for kind in KINDS:
         arguments += [f"--{kind}Host", "127.0.0.1", f"--{kind}Port", str(ports[kind])]
     return arguments
 
 
-def variables(accounts: Iterable[str]) -> dict[str, str]:
-    """The environment to start it with."""
+def variables(accounts: Iterable[str], reset_token: str = "") -> dict[str, str]:
+    """The environment to start it with; who knows `reset_token` can empty it, and nobody when there is none."""
     return {
         **os.environ,
+        "EMULATOR_RESET_TOKEN": reset_token,
         "AZURITE_ACCOUNTS": ";".join(f"{account}:{account_key(account)}" for account in accounts),
         # Compiling its modules is a third of the time that Azurite takes to start; Node does without where it can't write.
         "NODE_COMPILE_CACHE": str(PACKAGE.parent / ".cache" / "node"),

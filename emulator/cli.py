@@ -12,11 +12,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from emulator import commands
 from emulator.errors import EmulatorError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Azure ML, Event Grid, Functions, identity and storage on this machine.")
 functions = typer.Typer(no_args_is_help=True, help="The Functions host alone.")
 app.add_typer(functions, name="functions")
+commands.add_to(app)
 _output, _errors = Console(highlight=False), Console(stderr=True, highlight=False)
 _END_WITHIN = 30.0
 
@@ -27,21 +29,25 @@ State = Annotated[Path, typer.Option(help="Folder that keeps everything; start o
 def up(
     state: State,
     ports: Annotated[str, typer.Option(help="`fixed` for the documented ports, `auto` for free ones.")] = "fixed",
-    config: Annotated[Path, typer.Option(help="What the platform consists of.")] = Path("platform.yaml"),
+    config: Annotated[Path | None, typer.Option(help="What it consists of; default: ./platform.yaml, or one workspace.")] = None,
     no_functions: Annotated[bool, typer.Option("--no-functions", help="Without the Functions host: for work with the SDKs alone.")] = False,
 ) -> None:
     """Start the platform; `ready` is printed when all of it answers. SIGTERM or Ctrl-C ends it."""
-    from emulator.config import load
+    from emulator.config import chosen, load
     from emulator.platform import Platform
 
     if ports not in ("fixed", "auto"):
         raise typer.BadParameter("use fixed or auto", param_hint="--ports")
     try:
-        settings = load(config)
+        file, folder = chosen(config)
+        settings = load(file)
+        app = folder / settings.app.path
+        # Without a platform.yaml nobody has said that there is an app.
+        with_functions = not no_functions and (app / "host.json").exists() if file.resolve().parent != folder else not no_functions
 
         async def main() -> None:
-            await Platform(settings, state, automatic_ports=ports == "auto", functions=not no_functions,
-                           app=config.resolve().parent / settings.app.path, say=_say).run()
+            await Platform(settings, state, automatic_ports=ports == "auto", functions=with_functions,
+                           app=app, say=_say).run()
 
         asyncio.run(main())
     except EmulatorError as error:

@@ -47,13 +47,31 @@ class RegistryConfig(_Strict):
 class IdentityConfig(_Strict):
     """A person (username) or a principal (client_id), or both."""
 
-    id: str
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+    """Letters, digits and underscores: it becomes part of a variable's name in `DIR/env`."""
     name: str
     object_id: str
     client_id: str | None = None
     username: str | None = None
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+
+
+class RoleDefinitionConfig(_Strict):
+    """A custom role. Patterns of actions may have `*`: `Microsoft.MachineLearningServices/workspaces/models/*`."""
+
+    name: str
+    description: str = ""
+    actions: Annotated[tuple[str, ...], Field(min_length=1)]
+    not_actions: tuple[str, ...] = ()
+
+
+class RoleAssignmentConfig(_Strict):
+    """A role of an identity at a scope: `subscription` (the platform's), a workspace's or registry's name, or an ARM id."""
+
+    identity: str
+    role: str
+    scope: str
 
 
 class TopicConfig(_Strict):
@@ -192,6 +210,13 @@ class PlatformConfig(_Strict):
     job_identity: str
     script_identity: str = ""
     """Whose token PILOTAGE_TOKEN in DIR/env is; none when empty."""
+    role_definitions: tuple[RoleDefinitionConfig, ...] = ()
+    """Custom roles, beside Azure's built-in ones."""
+    role_assignments: tuple[RoleAssignmentConfig, ...] | None = None
+    """Left out: every identity owns everything. Given: who has no role gets 403."""
+    core_quota: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """Cores of a family of virtual machines (`standardDSv2Family`) that the online deployments of one workspace may use
+    together; `default` is for the families that are not named, 400 when left out."""
     topics: tuple[TopicConfig, ...] = ()
     subscriptions: tuple[SubscriptionConfig, ...] = ()
     dead_letter_container: str = "event-grid-dead-letters"
@@ -199,7 +224,7 @@ class PlatformConfig(_Strict):
     """How long after its last attempt an event is dead-lettered; Azure takes five minutes."""
     app: AppConfig = AppConfig()
 
-    @field_validator("workspaces", "registries", "topics", "subscriptions")
+    @field_validator("workspaces", "registries", "role_definitions", "topics", "subscriptions")
     @classmethod
     def _names_differ(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
         _differ("name", (item.name.casefold() for item in items))
@@ -231,6 +256,20 @@ class PlatformConfig(_Strict):
         return (f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
                 f"/providers/Microsoft.MachineLearningServices/workspaces/{name}")
 
+    def scope_id(self, name: str) -> str:
+        """ARM id of a role assignment's scope; raises ConfigError."""
+        if name.startswith("/"):
+            return name
+        if name == "subscription":
+            return f"/subscriptions/{self.subscription}"
+        if any(workspace.name == name for workspace in self.workspaces):
+            return self.workspace_id(name)
+        for registry in self.registries:
+            if registry.name == name:
+                return (f"/subscriptions/{registry.subscription}/resourceGroups/{registry.resource_group}"
+                        f"/providers/Microsoft.MachineLearningServices/registries/{name}")
+        raise ConfigError(f"role_assignments: the scope {name!r} is no workspace or registry, not 'subscription', and no ARM id")
+
     def identity(self, identity_id: str) -> IdentityConfig:
         """Raises ConfigError."""
         for identity in self.identities:
@@ -241,9 +280,21 @@ class PlatformConfig(_Strict):
     def settings(self, values: Mapping[str, str]) -> dict[str, str]:
         """The app's settings with `${...}` filled in; raises ConfigError for a name that is not known."""
         try:
-            return {key: Template(text).substitute(values) for key, text in self.app.settings.items()}
+            return {key: _filled(key, text, values) for key, text in self.app.settings.items()}
         except KeyError as missing:
             raise ConfigError(f"app.settings uses ${{{missing.args[0]}}}; known are {', '.join(sorted(values))}") from None
+
+
+_BUILT_IN = Path(__file__).with_name("default.yaml")
+
+
+def chosen(path: Path | None) -> tuple[Path, Path]:
+    """The configuration file to read and the folder that its paths are relative to: the one that is asked for, or
+    platform.yaml of the current folder, or where there is none the built-in one."""
+    found = path or Path("platform.yaml")
+    if path is None and not found.exists():
+        return _BUILT_IN, Path.cwd()
+    return found, found.resolve().parent
 
 
 def load(path: Path) -> PlatformConfig:
@@ -251,9 +302,17 @@ def load(path: Path) -> PlatformConfig:
     try:
         return PlatformConfig.model_validate(yaml.safe_load(path.read_text()))
     except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist: run this in the folder that has platform.yaml, or give --config") from None
-    except (yaml.YAMLError, ValidationError) as error:
+        raise ConfigError(f"{path} does not exist: give the path of a platform.yaml with --config, or leave it out") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _filled(key: str, text: str, values: Mapping[str, str]) -> str:
+    """Raises KeyError for a name that is not known, and ConfigError."""
+    try:
+        return Template(text).substitute(values)
+    except ValueError as error:
+        raise ConfigError(f"app.settings.{key}: {error}; a dollar sign itself is written $$") from None
 
 
 def _is_number(value: Any) -> bool:

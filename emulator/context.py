@@ -6,7 +6,8 @@ each other's modules, so each can be read, tested and replaced alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +18,16 @@ from starlette.routing import BaseRoute
 from emulator.config import PlatformConfig
 from emulator.errors import EmulatorError, Unauthorized
 
-__all__ = ["Caller", "Clock", "Context", "EmulatorError", "EventSink", "IdentityVerifier", "Service", "Storage", "Unauthorized"]
+__all__ = ["MANAGEMENT", "STICK", "Caller", "Clock", "Context", "EmulatorError", "EventSink", "IdentityVerifier", "Service", "Storage",
+           "Unauthorized"]
+
+MANAGEMENT = "https://management.azure.com"
+"""The audience of tokens for Azure Resource Manager."""
+
+
+STICK: ContextVar[Callable[[], Awaitable[None]] | None] = ContextVar("stick", default=None)
+"""Set while a request is served whose long-running operations a fault shall keep in progress: they wait for this first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -28,6 +38,8 @@ class Caller:
     """Display name: what `systemData.createdBy` shows."""
     client_id: str | None = None
     roles: tuple[str, ...] = ()
+    audience: str = MANAGEMENT
+    """The service that the token is for."""
 
 
 class Clock(Protocol):
@@ -92,6 +104,9 @@ class Service(Protocol):
         """Take up the work an earlier process left behind."""
 
     async def stop(self) -> None: ...
+
+    async def reset(self) -> None:
+        """Forget what clients have made; what the configuration declares, and keys, stay. `routes()` are asked for again."""
 
 
 @dataclass(slots=True)

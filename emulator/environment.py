@@ -71,3 +71,9 @@ def write(path: Path, variables: Mapping[str, str]) -> None:
     temporary.touch(mode=0o600)
     temporary.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())))
     os.replace(temporary, path)
+
+
+def read(path: Path) -> dict[str, str]:
+    """What `write` has written."""
+    pairs = (word.partition("=") for word in shlex.split(path.read_text(), comments=True))  # a value may have several lines
+    return {name: value for name, _, value in pairs}

@@ -13,21 +13,31 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from emulator.context import STICK
 from emulator.errors import EmulatorError
-from emulator.journal import Journal
+from emulator.journal import Journal, compiled
 from emulator.server import Connections
 
 SERVICE_PATHS = (
-    ("event_grid", re.compile(r"^/topics/")),
+    ("event_grid", re.compile(r"^/topics/|/providers/Microsoft\.EventGrid(/|$)", re.IGNORECASE)),
     ("identity", re.compile(r"^/(msi/|[^/]+/(v2\.0|discovery|oauth2|\.well-known)/)")),
 )
 """What is none of these is Azure ML's. `storage` is Azurite behind the proxy: there the path is the host's name."""
+
+
+_WITHOUT_BODY = frozenset({204, 304})
+_HEADER_NAME, _HEADER_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"), re.compile(r"[\x20-\x7e]*")
+
+
+def is_own(path: str) -> bool:
+    """The platform's pages and control API: no service of Azure, so neither faulted, nor journaled, nor held back."""
+    return path == "/" or path.startswith("/_emulator")
 
 
 class InvalidFaults(EmulatorError):
@@ -45,8 +55,9 @@ class FaultRule(BaseModel):
     """A pattern that is searched in the path, in any case."""
     when: Literal["before", "after"] = "before"
     """`before` the request has had its effect (`hold`: it has none when its client goes away meanwhile), or `after`."""
-    action: Literal["status", "drop", "hold", "delay", "fail_operation"]
-    status: int = Field(503, ge=100, le=599)
+    action: Literal["status", "drop", "hold", "delay", "fail_operation", "stick_operation"]
+    """`stick_operation`: what the request begins stays InProgress until the rule is removed, and then goes on."""
+    status: int = Field(503, ge=200, le=599)
     headers: dict[str, str] = {}
     body: Any = None
     delay_seconds: float = Field(1.0, ge=0)
@@ -55,11 +66,25 @@ class FaultRule(BaseModel):
     skip: int = Field(0, ge=0)
     count: int = Field(1, ge=1)
 
+    @model_validator(mode="after")
+    def _only_azure_ml_has_operations(self) -> Self:
+        if self.service not in ("", "azure_ml") and self.action in ("fail_operation", "stick_operation"):
+            raise ValueError(f"{self.service} has no long-running operations: {self.action} is Azure ML's")
+        return self
+
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+                raise ValueError(f"{name!r}: {value!r} is no header: names are letters, digits and dashes, values are printable ASCII")
+        return headers
+
     @field_validator("path")
     @classmethod
     def _is_a_pattern(cls, path: str) -> str:
         try:
-            re.compile(path)
+            compiled(path)
         except re.error as error:
             raise ValueError(f"is no regular expression: {error}") from error
         return path
@@ -89,6 +114,14 @@ class Fault:
             return False
         self.hits += 1
         return True
+
+    async def stick(self) -> None:
+        """Wait for the release; what waits counts as held."""
+        self.holding += 1
+        try:
+            await self.released.wait()
+        finally:
+            self.holding -= 1
 
     async def hold(self, gone: asyncio.Future[Any]) -> bool:
         """Wait for the release; False when the client went away before."""
@@ -153,7 +186,7 @@ class FaultMiddleware:
         self._connections, self._caller = connections, caller
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/_emulator"):
+        if scope["type"] != "http" or is_own(scope["path"]):
             await self._app(scope, receive, send)
             return
         body = await _whole(receive)
@@ -186,6 +219,9 @@ class _Exchange:
         if fault is not None and fault.rule.action == "fail_operation":
             state["fail_operation"] = {"code": fault.rule.code, "message": fault.rule.message}
             fault = None
+        if fault is not None and fault.rule.action == "stick_operation":
+            STICK.set(fault.stick)  # for what is done from here on in this request's task
+            fault = None
         if fault is None:
             await app(self._scope, self._replay, self._answer)
         elif fault.rule.when == "before":
@@ -215,10 +251,11 @@ class _Exchange:
             await asyncio.wait([self._disconnected()])  # the server has noticed, and expects no answer any more
             return False
         content = rule.body if rule.body is not None else {"error": {"code": rule.code, "message": rule.message}}
-        payload = json.dumps(content).encode()
-        headers = {"content-type": "application/json", "content-length": str(len(payload)), **rule.headers}
+        payload = b"" if rule.status in _WITHOUT_BODY else json.dumps(content).encode()
+        described = {} if rule.status in _WITHOUT_BODY else {"content-type": "application/json", "content-length": str(len(payload))}
+        headers = described | {name.lower(): value for name, value in rule.headers.items()}
         await self._answer({"type": "http.response.start", "status": rule.status,
-                            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()]})
+                            "headers": [(name.encode(), value.encode()) for name, value in headers.items()]})
         await self._answer({"type": "http.response.body", "body": payload})
         return False
 

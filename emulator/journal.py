@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from emulator.answers import answerable
+
 LIMIT = 5000
 BODY_LIMIT = 16 * 1024
 _SECRET = re.compile(r"key|token|secret|password|sas|signature|credential|^(code|sig)$", re.IGNORECASE)
@@ -34,7 +36,7 @@ class Entry:
     caller: str | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Read only when somebody looks: most entries never are."""
+        """As JSON; read only when somebody looks: most entries never are."""
         return {
             "seq": self.number, "time": self.time.isoformat(), "service": self.service, "method": self.method, "path": self.path,
             "query": {name: HIDDEN if _SECRET.search(name) else value for name, value in self.query},
@@ -44,8 +46,8 @@ class Entry:
         if not self.body:
             return f"<{self.size} bytes>" if self.size else None
         try:
-            return _without_secrets(json.loads(self.body))
-        except ValueError:
+            return _without_secrets(answerable(json.loads(self.body)))
+        except (ValueError, RecursionError):
             return f"<{self.size} bytes, not JSON>"
 
 
@@ -62,17 +64,35 @@ class Journal:
         self._entries.append(Entry(next(self._numbers), datetime.now(UTC), service, method, path, tuple(query), status, kept, len(body),
                                    caller))
 
+    def clear(self) -> None:
+        """Forget the requests; their numbers are not used again."""
+        self._entries.clear()
+
+    @property
+    def count(self) -> int:
+        """Requests that are kept."""
+        return len(self._entries)
+
     def entries(self, path: str = "", method: str = "", service: str = "", since: int = 0) -> Iterator[Entry]:
         """Entries after number `since` whose path matches the pattern (searched, any case); raises re.error."""
-        pattern = re.compile(path, re.IGNORECASE)
+        pattern = compiled(path)
         return (entry for entry in list(self._entries)
                 if entry.number > since and pattern.search(entry.path)
                 and method.upper() in ("", entry.method) and service in ("", entry.service))
 
 
-def _without_secrets(value: Any) -> Any:
-    """Texts under a name that sounds like a secret are hidden; structures are gone through."""
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern for paths, in any case; raises re.error, for the ones too that the compiler chokes on."""
+    try:
+        return re.compile(pattern, re.IGNORECASE)
+    except (OverflowError, RecursionError) as error:
+        raise re.error(f"too large: {error}") from error
+
+
+def _without_secrets(value: Any, secret: bool = False) -> Any:
+    """Texts and lists of texts under a name that sounds like a secret are hidden; structures are gone through."""
     if isinstance(value, dict):
-        return {name: HIDDEN if _SECRET.search(name) and isinstance(item, str) else _without_secrets(item)
-                for name, item in value.items()}
-    return [_without_secrets(item) for item in value] if isinstance(value, list) else value
+        return {name: _without_secrets(item, bool(_SECRET.search(name))) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item, secret) for item in value]
+    return HIDDEN if secret and isinstance(value, str) else value

@@ -11,15 +11,20 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from emulator import azurite, certificates, environment, ports
 from emulator.config import PlatformConfig
 from emulator.errors import EmulatorError
 from emulator.lock import StateLock
 from emulator.processes import Processes
+
+if TYPE_CHECKING:
+    import httpx
 
 START_WITHIN = 90.0
 """Seconds for a child to answer."""
@@ -40,6 +45,8 @@ class Platform:
         self._config, self._state = config, state.resolve()
         self._with_functions, self._app, self._say = functions, app.resolve(), say
         self._lock = StateLock(self._state)
+        # Of an earlier process: whoever waits for the file waits for us to be ready.
+        (self._state / "env").unlink(missing_ok=True)
         self._processes = Processes(self._state / "processes.json")
         self._ports = ports.choose(self._state / "ports.json", automatic_ports)
         self._certificates = certificates.ensure(self._state / "certs")
@@ -47,6 +54,7 @@ class Platform:
         self.addresses = environment.Addresses(
             f"https://localhost:{self._ports['platform']}", f"http://127.0.0.1:{self._ports['functions']}",
             f"http://127.0.0.1:{self._ports['proxy']}")
+        self._reset_token = secrets.token_urlsafe(32)
         self._ending = asyncio.Event()
         self._child_ended = asyncio.Event()
         self._functions_up = False
@@ -58,6 +66,7 @@ class Platform:
             loop.add_signal_handler(name, self._ending.set)
         loop.add_signal_handler(signal.SIGCHLD, self._child_ended.set)
         async with AsyncExitStack() as ends:
+            self._ends = ends
             ends.callback(self._lock.release)
             ends.push_async_callback(asyncio.to_thread, self._processes.stop_all)
             starting = loop.create_task(self._start(ends), name="start")
@@ -87,7 +96,8 @@ class Platform:
             self._config, self._state, self.addresses.base_url, clock=VirtualClock(self._state / "clock.json"),
             storage=AzuriteStorage(self._ports["blob"], self._certificates.bundle), faults=faults, identity=self._identity,
             bundle=self._certificates.bundle, function_url=self._function_url, clock_moved=self._tell_functions, cut_storage=proxy.cut,
-            environment=self.environment)
+            clear_storage=self._clear_storage, reset_functions=self._reset_functions,
+            orchestrations=self._durable, environment=self.environment)
         server = Server(self._services.asgi, ports.listener(self._ports["platform"]), self._certificates, self._services.connections)
 
         await proxy.start()
@@ -141,7 +151,7 @@ class Platform:
         data = self._state / "azurite"
         data.mkdir(exist_ok=True)
         self._processes.start("azurite", azurite.command(data, self._ports, self._certificates), log=self._state / "logs" / "azurite.log",
-                              env=azurite.variables(self._config.accounts), cwd=data, gently=True)
+                              env=azurite.variables(self._config.accounts, self._reset_token), cwd=data, gently=True)
 
     def _start_functions(self) -> None:
         variables = environment.for_child(os.environ, self.environment())
@@ -157,15 +167,14 @@ class Platform:
         """Wait until a child listens and answers, whatever it says; raises ChildDied."""
         import httpx
 
-        async with httpx.AsyncClient(verify=self._certificates.trust(), trust_env=False, timeout=5) as client:
-            deadline = asyncio.get_running_loop().time() + START_WITHIN
-            while asyncio.get_running_loop().time() < deadline:
-                self._check_children()
-                try:
-                    await client.get(url)
-                    return
-                except httpx.HTTPError:
-                    await asyncio.sleep(_LOOK_EVERY)
+        deadline = asyncio.get_running_loop().time() + START_WITHIN
+        while asyncio.get_running_loop().time() < deadline:
+            self._check_children()
+            try:
+                await self._local.get(url, timeout=5)
+                return
+            except httpx.HTTPError:
+                await asyncio.sleep(_LOOK_EVERY)
         raise ChildDied(f"{name} did not answer at {url} within {START_WITHIN:g} s.\n{self._processes.tail(name)}")
 
     def _check_children(self) -> None:
@@ -203,16 +212,47 @@ class Platform:
         """Where Event Grid delivers; None while the app is not up."""
         return self._webhook(function) if self._functions_up else None
 
+    # --- strings to other processes -----------------------------------------------------------------
+
     async def _tell_functions(self, offset_seconds: float) -> None:
         """The Functions host has timers of its own: they move together with ours. Raises httpx.HTTPError."""
+        await self._ask_functions("/_emulator/clock", {"offset_seconds": offset_seconds})
+
+    async def _reset_functions(self) -> None:
+        """No durable work is left, and nothing of it runs. Raises httpx.HTTPError."""
+        await self._ask_functions("/_emulator/reset", {})
+
+    async def _durable(self, path: str, query: Mapping[str, str]) -> Any:
+        """A GET of the durable management API; None when there is no app, or not what is asked for. Raises httpx.HTTPError."""
+        if not self._functions_up:
+            return None
+        answer = await self._local.get(f"{self.addresses.functions_url}/runtime/webhooks/durabletask/{path}", params=query,
+                                       headers={"x-functions-key": self._keys["durabletask_extension"]})
+        if answer.status_code == 404:
+            return None
+        answer.raise_for_status()
+        return answer.json()
+
+    async def _ask_functions(self, path: str, body: dict[str, Any]) -> None:
+        if self._functions_up:
+            answer = await self._local.post(self.addresses.functions_url + path, json=body,
+                                            headers={"x-functions-key": self._keys["master"]})
+            answer.raise_for_status()
+
+    async def _clear_storage(self) -> None:
+        """Every account is empty; containers, tables and queues stay. Raises httpx.HTTPError."""
+        answer = await self._local.post(f"https://localhost:{self._ports['blob']}{azurite.RESET_PATH}",
+                                        headers={azurite.RESET_HEADER: self._reset_token})
+        answer.raise_for_status()
+
+    @cached_property
+    def _local(self) -> httpx.AsyncClient:
+        """For our own children; made when it is first needed, as the library takes its time to load."""
         import httpx
 
-        if not self._functions_up:
-            return
-        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-            answer = await client.post(f"{self.addresses.functions_url}/_emulator/clock", json={"offset_seconds": offset_seconds},
-                                       headers={"x-functions-key": self._keys["master"]})
-            answer.raise_for_status()
+        client = httpx.AsyncClient(verify=self._certificates.trust(), trust_env=False, timeout=30)
+        self._ends.push_async_callback(client.aclose)
+        return client
 
 
 def _keys(path: Path) -> dict[str, str]:
@@ -221,6 +261,8 @@ def _keys(path: Path) -> dict[str, str]:
     if any(name not in found for name in _KEYS):
         found = {**{name: secrets.token_urlsafe(32) for name in _KEYS}, **found}
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(found))
+        temporary = path.with_suffix(".tmp")
+        temporary.touch(mode=0o600)
+        temporary.write_text(json.dumps(found))
+        os.replace(temporary, path)
     return found

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -21,8 +21,9 @@ from emulator.event_grid.database import Database
 from emulator.event_grid.dead_letters import DeadLetters
 from emulator.event_grid.delivery import Deliverer
 from emulator.event_grid.faults import DeliveryFaults
+from emulator.event_grid.retry import Outcome
 from emulator.event_grid.schema import InvalidEvents, accept, check_published, parse
-from emulator.event_grid.store import DeliveryStore
+from emulator.event_grid.store import Delivery, DeliveryStore
 from emulator.event_grid.subscribing import Subscribing
 from emulator.event_grid.subscriptions import Subscriptions
 from emulator.event_grid.topics import Topics
@@ -108,6 +109,29 @@ class EventGrid:
             self._store.add(name, deliveries, now, len(accepted), unmatched)
         if deliveries:
             self._deliverer.wake()
+
+    # --- for the platform's pages -------------------------------------------------------------------
+
+    @property
+    def subscriptions(self) -> Subscriptions:
+        return self._subscriptions
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Names of the custom topics: declared ones, and those that were made by the API."""
+        return tuple(topic.name for topic in self._topics)
+
+    def deliveries(self, subscription: str | None, limit: int) -> list[tuple[Delivery, list[tuple[datetime, Outcome]]]]:
+        """The newest deliveries and their attempts, newest last."""
+        return self._store.history(subscription, limit)
+
+    def delivery_counts(self) -> dict[str, int]:
+        """State -> number of deliveries that are kept."""
+        return {str(state): int(number) for state, number in self._database.read("select state, count(*) from delivery group by state")}
+
+    def metrics(self, kind: Literal["topic", "subscription"]) -> dict[str, dict[str, dict[str, int]]]:
+        """Name -> metric -> reason -> count."""
+        return self._store.metrics(kind)
 
     # --- publishing ---------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from emulator.functions_host.timers import Timers
 
 log = logging.getLogger("emulator.host")
 DRAIN_SECONDS = 1.0
+RESET_DRAIN_SECONDS = 5.0
 
 
 class FunctionsHost:
@@ -43,10 +44,15 @@ class FunctionsHost:
         self._store = HostStore(state / "host.sqlite")
         self._keys = Keys(state / "keys.json", self._store)
         self._runtime = AppRuntime(app)
+        self._resetting = asyncio.Lock()
 
     async def start(self) -> list[str]:
         """Load the app and take up its durable work; returns a line a function. Raises AppDoesNotLoad."""
         await self._runtime.load()
+        await self._take_up()
+        return [f"{function.name}: {self._describe(function)}" for function in self._runtime.functions.values()]
+
+    async def _take_up(self) -> None:
         # All that can be wrong with the app's settings is found before anything runs.
         self._timers = Timers(self._runtime.of_type("timerTrigger"), self._clock, self._store, self._run_timer)
         self._backend = SqliteBackend(self._state / "durable.sqlite", self._clock)
@@ -62,7 +68,21 @@ class FunctionsHost:
         self._management = Management(self._bridge, Hub(self._backend), self._client)
         self._timers.start()
         self._queues.start()
-        return [f"{function.name}: {self._describe(function)}" for function in self._runtime.functions.values()]
+
+    async def reset(self) -> None:
+        """Forget all durable work, as on a new state folder; keys and the timers' schedules stay.
+
+        What the app is doing gets a moment to end: nobody can end it, and what it answers afterwards belongs to nothing.
+        """
+        await self._timers.stop()
+        await self._queues.stop()
+        self._backend.reset()  # nothing new begins
+        await self._bridge.drain(RESET_DRAIN_SECONDS)
+        await self._client.close()
+        await asyncio.to_thread(self._backend.stop, 0)
+        for file in self._state.glob("durable.sqlite*"):
+            file.unlink()
+        await self._take_up()
 
     async def stop(self) -> None:
         await self._timers.stop()
@@ -97,6 +117,8 @@ class FunctionsHost:
             return await (self._event_grid.answer(request) if extension == "eventgrid" else self._management.handle(request))
         if path == "/_emulator/clock":
             return await self._set_clock(request)
+        if path == "/_emulator/reset":
+            return await self._reset(request)
         if path == "/admin" or path.startswith("/admin/"):
             return await self._admin.answer(request)
         return await self._http.answer(request)
@@ -116,6 +138,15 @@ class FunctionsHost:
         self._backend.set_offset(float(offset))
         self._timers.time_moved()
         return JSONResponse({"now": self._clock.now().isoformat()})
+
+    async def _reset(self, request: Request) -> Response:
+        if not self._keys.is_master(request.query_params, request.headers):
+            return Response(status_code=401)
+        if request.method != "POST":
+            return Response(status_code=405)
+        async with self._resetting:
+            await self.reset()
+        return Response(status_code=204)
 
     async def _run_timer(self, function: Function, info: dict[str, Any]) -> None:
         inputs = {function.trigger["name"]: protos.TypedData(json=json.dumps(info)), **self._bridge.clients(function)}

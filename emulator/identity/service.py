@@ -60,6 +60,9 @@ class Identity:
     async def stop(self) -> None:
         """Nothing to end."""
 
+    async def reset(self) -> None:
+        """Nothing to forget: the seeded identities and the keys stay."""
+
     # --- tokens -------------------------------------------------------------------------------------
 
     def caller(self, authorization: str | None) -> Caller:
@@ -68,7 +71,7 @@ class Identity:
         if str(claims["aud"]).startswith(APPLICATION_SCHEME):
             raise Unauthorized(f"the token is for {claims['aud']}, not for an Azure service")
         return Caller(object_id=claims["oid"], name=claims.get("name", ""), client_id=claims.get("appid") or claims.get("azp"),
-                      roles=tuple(claims.get("roles", ())))
+                      roles=tuple(claims.get("roles", ())), audience=str(claims["aud"]))
 
     def name_of(self, authorization: str | None) -> str | None:
         """Who a valid token of any audience belongs to, for the journal."""
@@ -144,8 +147,14 @@ class Identity:
 
     async def _token(self, request: Request) -> Response:
         """client_credentials and password grants for the seeded identities."""
-        form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
-        audience = _audience(form.get("scope", DEFAULT_AUDIENCE).split()[0])
+        try:
+            form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
+        except ValueError:  # not UTF-8, or too many fields
+            return _refusal(400, "invalid_request", "AADSTS900144: the request body is no form")
+        scopes = form.get("scope", DEFAULT_AUDIENCE).split()
+        audience = _audience(scopes[0]) if scopes else ""
+        if not audience:
+            return _refusal(400, "invalid_scope", "AADSTS70011: the scope names no resource")
         grant = form.get("grant_type")
         if grant == "password":
             username = form.get("username", "")

@@ -86,6 +86,8 @@ def live_process(live: LivePlatform) -> int:
 
 
 def test_a_signal_while_it_starts_ends_it(state: Path) -> None:
+    state.mkdir(parents=True, exist_ok=True)
+    (state / "env").write_text("EMULATOR_URL=https://localhost:1\n")  # an earlier one's: who waits for the file must not find it
     command = [sys.executable, "-m", "emulator.cli", "up", "--state", str(state), "--ports", "auto", "--no-functions"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         wait_for("its first child", lambda: True if (state / "processes.json").exists() else None)
@@ -93,6 +95,7 @@ def test_a_signal_while_it_starts_ends_it(state: Path) -> None:
         output, _ = process.communicate(timeout=DEADLINE)
     assert process.returncode == 0, output
     assert "ready" not in output.split()
+    assert not (state / "env").exists()
     assert processes(state) == {}
 
 

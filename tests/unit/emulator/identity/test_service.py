@@ -108,6 +108,8 @@ class TestSigningIn:
         ({"grant_type": "password"}, "invalid_grant"),
         ({"grant_type": "client_credentials", "client_id": "client-app", "client_secret": "no"}, "invalid_client"),
         ({"grant_type": "client_credentials", "client_id": "nobody"}, "invalid_client"),
+        ({"grant_type": "password", "username": "ada", "password": "ada", "scope": " "}, "invalid_scope"),
+        ({"grant_type": "client_credentials", "client_id": "client-app", "client_secret": "\u20ac"}, "invalid_client"),
         ({"grant_type": "device_code"}, "unsupported_grant_type"),
         ({}, "unsupported_grant_type"),
     ])
@@ -115,6 +117,11 @@ class TestSigningIn:
         answer = await identity.sign_in(**form)
         assert answer.status_code in (400, 401)
         assert answer.json()["error"] == error
+
+    async def test_a_body_that_is_no_form(self, identity: Signing) -> None:
+        for body in (b"\xff=\xff", b"a=b&" * 100_000):
+            answer = await identity.http.post(f"/{TENANT}/oauth2/v2.0/token", content=body)
+            assert answer.status_code == 400
 
     async def test_another_tenant_is_unknown(self, identity: Signing) -> None:
         assert (await identity.http.post("/other/oauth2/v2.0/token", data={})).status_code == 404

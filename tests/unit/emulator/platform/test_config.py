@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
-from emulator.config import ConfigError, PlatformConfig, load
+from emulator.config import ConfigError, IdentityConfig, PlatformConfig, load
 from tests.support.platform import ROOT
 
 MINIMAL: dict[str, Any] = {
@@ -75,3 +76,32 @@ def test_settings_are_filled_in(tmp_path: Path) -> None:
 def test_an_identity_that_is_not_there() -> None:
     with pytest.raises(ConfigError, match="'nobody'"):
         PlatformConfig.model_validate(MINIMAL).identity("nobody")
+
+
+def test_a_role_has_a_scope_of_the_platform(tmp_path: Path) -> None:
+    config = load(write(tmp_path, role_assignments=[{"identity": "app", "role": "Reader", "scope": "dev"}]))
+    assert config.role_assignments is not None
+    assert config.scope_id(config.role_assignments[0].scope) == config.workspace_id("dev")
+    assert config.scope_id("shared") == "/subscriptions/s/resourceGroups/rg/providers/Microsoft.MachineLearningServices/registries/shared"
+    assert config.scope_id("subscription") == "/subscriptions/s"
+    assert config.scope_id("/subscriptions/other") == "/subscriptions/other"
+    with pytest.raises(ConfigError, match="'prod'"):
+        config.scope_id("prod")
+    assert load(write(tmp_path)).role_assignments is None
+
+
+class TestWhatTheFileSays:
+    def test_a_dollar_sign_that_stands_alone(self, tmp_path: Path) -> None:
+        config = load(write(tmp_path, app={"settings": {"PRICE": "5 $"}}))
+        with pytest.raises(ConfigError, match=r"app\.settings\.PRICE"):
+            config.settings({})
+
+    def test_a_file_that_is_no_text(self, tmp_path: Path) -> None:
+        (tmp_path / "platform.yaml").write_bytes(b"\xff\xfe\x00")
+        for path in (tmp_path / "platform.yaml", tmp_path):
+            with pytest.raises(ConfigError, match=str(path)):
+                load(path)
+
+    def test_an_identity_whose_name_no_shell_takes(self) -> None:
+        with pytest.raises(ValidationError, match="String should match pattern"):
+            IdentityConfig(id="my-app", name="App", object_id="o")

@@ -25,9 +25,17 @@ class Strings:
         self.moved: list[float] = []
         self.cut: list[str] = []
         self.host_is_up = True
-        control = Control(self.clock, Faults(), self.journal, Mailbox(state / "mailbox.jsonl"), self._move, self._cut)
+        self.resets = 0
+        control = Control(self.clock, Faults(), self.journal, Mailbox(state / "mailbox.jsonl"), self._move, self._cut,
+                          self._reset, lambda: {"requests": 0})
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=control.routes())),
                                       base_url="http://x/_emulator/")
+
+    async def _reset(self) -> dict[str, float]:
+        if not self.host_is_up:
+            raise httpx.ConnectError("no")
+        self.resets += 1
+        return {"storage": 1.0}
 
     async def _move(self, offset: float) -> None:
         if not self.host_is_up:
@@ -131,3 +139,47 @@ async def test_the_journal_can_be_asked(strings: Strings) -> None:
     assert [item["caller"] for item in (await strings.http.get("journal", params={"path": "a", "since": "0"})).json()["items"]] == ["Ada"]
     for query in ({"path": "("}, {"since": "x"}):
         assert (await strings.http.get("journal", params=query)).status_code == 400
+
+
+class TestReset:
+    async def test_it_tells_what_took_how_long(self, strings: Strings) -> None:
+        assert (await strings.http.post("reset")).json() == {"milliseconds": {"storage": 1.0}}
+        assert strings.resets == 1
+
+    async def test_half_of_it_is_said(self, strings: Strings) -> None:
+        strings.host_is_up = False
+        answer = await strings.http.post("reset")
+        assert answer.status_code == 502
+        assert "ask again" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("seconds", ["1e400", "1e300", "NaN"])
+async def test_time_that_nobody_can_live_in(strings: Strings, seconds: str) -> None:
+    answer = await strings.http.post("clock", content=f'{{"advance_seconds": {seconds}}}')
+    assert answer.status_code == 400
+    assert strings.clock.offset_seconds == 0
+
+
+@pytest.mark.parametrize("body", ['{"advance_seconds": 1' + "0" * 400 + "}", '{"advance": "P' + "9" * 400 + 'D"}', "[" * 100_000],
+                         ids=["a number without end", "a duration without end", "depth without end"])
+async def test_time_that_no_machine_can_count(strings: Strings, body: str) -> None:
+    assert (await strings.http.post("clock", content=body)).status_code == 400
+    assert strings.clock.offset_seconds == 0
+
+
+async def test_a_message_that_is_hardly_json_does_not_close_the_mailbox(strings: Strings) -> None:
+    for body in (b'{"loss": NaN}', b'{"text": "\\ud800"}', b"[" * 900 + b"]" * 900):
+        assert (await strings.http.post("mailbox/team", content=body)).status_code == 202
+    assert (await strings.http.post("mailbox/team", content=b"[" * 100_000)).status_code == 400
+    items = (await strings.http.get("mailbox")).json()["items"]
+    assert [item["body"] for item in items[:2]] == [{"loss": "nan"}, {"text": "\ud800"}]
+
+
+@pytest.mark.parametrize("rule", [
+    {"headers": {"a\nb": "c"}}, {"headers": {"a": "b\r\nc: d"}}, {"headers": {"": "x"}}, {"headers": {"a": "\u20ac"}}, {"status": 100},
+    {"path": "a{99999999999999999999}"}, {"action": "fail_operation", "service": "identity"},
+    {"action": "stick_operation", "service": "event_grid"}, {"action": "stick_operation", "service": "storage"}])
+async def test_a_fault_that_could_not_happen_is_refused(strings: Strings, rule: dict[str, object]) -> None:
+    answer = await strings.http.post("faults", json={"path": "x", "action": "status", **rule})
+    assert answer.status_code == 400
+    assert next(iter(rule)) in answer.json()["error"] or "operations" in answer.json()["error"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emulator.certificates import ensure
 from emulator.config import load
-from emulator.environment import Addresses, for_child, platform_variables, write
+from emulator.environment import Addresses, for_child, platform_variables, read, write
 from tests.support.platform import ROOT
 
 
@@ -48,3 +48,9 @@ def test_the_certificates_are_made_once(tmp_path: Path) -> None:
     assert first.authority.read_bytes() in first.bundle.read_bytes()
     assert len(first.bundle.read_bytes()) > 100_000  # public roots too
     first.trust()
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    variables = {"EMPTY": "", "SEVERAL": "one\ntwo = 2\n# three", "QUOTED": "a 'b' \"c\" $d \\", "SIGNED": "a=b=="}
+    write(tmp_path / "env", variables)
+    assert read(tmp_path / "env") == variables

@@ -93,6 +93,27 @@ async def test_a_failing_operation_is_told_to_the_service(bench: Bench) -> None:
     assert (await bench.put()).json() == {"fail": None}
 
 
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_status_that_has_no_body(bench: Bench, status: int) -> None:
+    bench.fault(action="status", status=status, headers={"Retry-After": "3"})
+    answer = await bench.put()
+    assert (answer.status_code, answer.content, answer.headers["retry-after"]) == (status, b"", "3")
+    assert "content-length" not in answer.headers
+    assert (await bench.put("b")).status_code == 201  # the connection is in order
+
+
+@pytest.mark.parametrize(("path", "service"), [
+    ("/topics/alerts/api/events", "event_grid"),
+    ("/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/t", "event_grid"),
+    ("/subscriptions/s/providers/microsoft.eventgrid/topicTypes", "event_grid"),
+    ("/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/providers/Microsoft.EventGrid/"
+     "eventSubscriptions/e", "event_grid"),
+    ("/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w/models/topics", "azure_ml"),
+    ("/msi/token", "identity"), ("/tenant/oauth2/v2.0/token", "identity"), ("/endpoints/e/score", "azure_ml")])
+def test_the_service_that_answers_a_path(path: str, service: str) -> None:
+    assert service_of(path) == service
+
+
 class TestMatching:
     async def test_method_path_and_service(self, bench: Bench) -> None:
         bench.fault(action="status", method="GET", count=9)

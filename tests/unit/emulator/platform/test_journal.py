@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+import pytest
+
+from emulator.answers import PlainJson
 from emulator.journal import BODY_LIMIT, LIMIT, Journal
 
 
@@ -51,3 +55,25 @@ def test_it_forgets_the_oldest() -> None:
         add(journal)
     numbers = [entry.number for entry in journal.entries()]
     assert (len(numbers), numbers[0], numbers[-1]) == (LIMIT, 6, LIMIT + 5)
+
+
+def test_what_no_answer_could_carry_is_shown_all_the_same() -> None:
+    journal = Journal()
+    for body in (b'{"loss": NaN, "rate": -Infinity}', b'{"text": "\\ud800"}', b"[" * 900 + b"]" * 900, b"[" * 16000):
+        add(journal, body=body)
+    shown = [PlainJson(entry.as_dict()).body for entry in journal.entries()]
+    assert json.loads(shown[0])["body"] == {"loss": "nan", "rate": "-inf"}
+    assert json.loads(shown[1])["body"] == {"text": "\ud800"}
+    assert b"deeper levels" in shown[2]
+    assert json.loads(shown[3])["body"] == "<16000 bytes, not JSON>"
+
+
+def test_a_list_of_secrets_is_hidden_too() -> None:
+    assert bodies(b'{"keys": ["abc", "def"], "names": ["abc"], "keyVault": {"name": "kv"}}') == [
+        {"keys": ["***", "***"], "names": ["abc"], "keyVault": {"name": "kv"}}]
+
+
+@pytest.mark.parametrize("pattern", ["(", "a{99999999999999999999}", "(" * 5000 + ")" * 5000])
+def test_what_is_no_pattern(pattern: str) -> None:
+    with pytest.raises(re.error):
+        Journal().entries(pattern)
