@@ -107,6 +107,13 @@ class Collector:
             finally:
                 self._waiting = lines + self._waiting
 
+    def forget(self, deployment_id: str) -> None:
+        """A deployment is deleted: what waits is still stored, but its files grow no more."""
+        gone = deployment_id.lower()
+        self._random.pop(gone, None)
+        for key in [key for key in self._files if key[0] == gone]:
+            del self._files[key]
+
     async def stop(self) -> None:
         self._closing.set()
         if self._task is not None:

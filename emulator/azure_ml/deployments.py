@@ -9,25 +9,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from starlette.responses import Response
 
-from emulator.azure_ml import naming
+from emulator.azure_ml import collection, naming
 from emulator.azure_ml import request_fields as fields
 from emulator.azure_ml.deployment_settings import KUBERNETES, MANAGED, properties_of, sku_of, startup_of
 from emulator.azure_ml.deployment_skus import DeploymentSkus
-from emulator.azure_ml.errors import BadRequest, Conflict, NotFound, OperationFailed
+from emulator.azure_ml.errors import BadRequest, OperationFailed
 from emulator.azure_ml.materials import Materials
+from emulator.azure_ml.provisioning import EndpointDeployments
 from emulator.azure_ml.quota import RESERVED, Quota
 from emulator.azure_ml.regions import refuse_move
-from emulator.azure_ml.resource import PROVIDER, ArmRequest, ResourceType, Unsupported, json_response
+from emulator.azure_ml.resource import PROVIDER, ArmRequest, ResourceType, json_response
 from emulator.azure_ml.scorers import ScorerSpec
 from emulator.azure_ml.store import Resource
-from emulator.azure_ml.system_data import shown, stamp
+from emulator.azure_ml.system_data import shown
 from emulator.azure_ml.traffic import shares
 
 if TYPE_CHECKING:
     from emulator.azure_ml.service import AzureMl
 
-_TYPE = f"{PROVIDER}/workspaces/onlineEndpoints/deployments"
-PUT, DELETE = "onlineDeployment.put", "onlineDeployment.delete"
 SERVING = "_serving"
 """The `ScorerSpec` of the process that serves: a deployment whose update failed still has its old one."""
 LIVE = "_live"
@@ -55,13 +54,14 @@ def resource_types(azure_ml: AzureMl) -> dict[str, ResourceType]:
     return {"onlineendpoints/deployments": Deployments(azure_ml), "onlineendpoints/deployments/skus": DeploymentSkus(azure_ml)}
 
 
-class Deployments(Unsupported):
+class Deployments(EndpointDeployments):
+    ENDPOINT = f"{PROVIDER}/workspaces/onlineEndpoints"
+    TYPE = f"{ENDPOINT}/deployments"
+    PUT, DELETE = "onlineDeployment.put", "onlineDeployment.delete"
     fidelity: ClassVar[dict[str, str]] = dict.fromkeys(("get", "list", "put", "patch", "delete", "post:getlogs"), "documented")
 
     def __init__(self, azure_ml: AzureMl) -> None:
-        self._azure_ml = azure_ml
-        self._store = azure_ml.store
-        self._operations = azure_ml.operations
+        super().__init__(azure_ml)
         context = azure_ml.context
         self._materials = Materials(
             context.state / "azureml" / "deployments",
@@ -71,8 +71,6 @@ class Deployments(Unsupported):
             azure_ml.scorers.mlflow_script,
         )
         self._quota = Quota(azure_ml.store, context.config.core_quota, context.config.subscription)
-        self._operations.register(PUT, self._bring_up, self._put_failed)
-        self._operations.register(DELETE, self._delete, self._delete_failed)
 
     def restore(self) -> None:
         """Start the processes of every deployment that served when the platform ended."""
@@ -82,22 +80,13 @@ class Deployments(Unsupported):
                     if deployment.get(SERVING):
                         self._azure_ml.scorers.restore(deployment["id"], ScorerSpec(**deployment[SERVING]))
 
-    async def get(self, request: ArmRequest) -> Response:
-        return json_response(shown(self._existing(request)))
-
-    async def list(self, request: ArmRequest) -> Response:
-        self._endpoint(request)
-        return json_response({"value": [shown(item) for item in self._store.children(request.id)]})
-
     async def put(self, request: ArmRequest) -> Response:
         """Begin to create, update or scale a deployment."""
         naming.check_deployment(request.name)
         kind = KUBERNETES if self._endpoint(request).get("kind") == "K8S" else MANAGED
-        parts = {
-            "sku": sku_of(request.body),
-            "tags": fields.texts(request.body, "tags"),
-            "properties": properties_of(request.properties, kind),
-        }
+        properties = properties_of(request.properties, kind)
+        collection.settle(properties)
+        parts = {"sku": sku_of(request.body), "tags": fields.texts(request.body, "tags"), "properties": properties}
         return self._begin(request, parts)
 
     async def patch(self, request: ArmRequest) -> Response:
@@ -114,52 +103,26 @@ class Deployments(Unsupported):
 
     def _begin(self, request: ArmRequest, parts: Resource) -> Response:
         with self._store.transaction():
-            endpoint = self._endpoint(request)
-            if (
-                self._operations.in_progress(endpoint["id"])
-                or endpoint["properties"]["provisioningState"] == "Deleting"
-            ):
-                raise _busy("endpoint", endpoint["name"])
-            if self._operations.in_progress(request.id):
-                raise _busy("deployment", request.name)
+            self._free_endpoint(request)
+            self._refuse_overlap(request)
             old = self._store.get(request.id)
             if old is None and len(self._store.children(request.collection_id)) >= MOST_DEPLOYMENTS:
                 raise BadRequest(f"An endpoint has at most {MOST_DEPLOYMENTS} deployments.", code="BadArgument")
             refuse_move(request, old)
-            resource = _resource(request, old, parts)
-            stamp(resource, request.caller, self._azure_ml.context.clock.now(), old)
-            created = self._store.put(request.id, resource)
+            resource = self._resource(request, old, parts)
             payload = {
-                "id": request.id,
                 "revision": uuid.uuid4().hex[:12],
                 "roll": old is None or not old.get(SERVING) or _rolls(old, resource),
                 "held": (old or {}).get(RESERVED),
             }
-            operation = self._operations.begin(PUT, request.id, payload, request.fail)
-        return json_response(
-            shown(resource), 201 if created else 200, self._operations.response_headers(operation)
-        )
+            begun = self._begun(request, resource, old, payload)
+        return self._answer(shown(resource), begun)
 
-    async def delete(self, request: ArmRequest) -> Response:
-        with self._store.transaction():
-            if self._store.get(request.id) is None:
-                return Response(status_code=204)
-            endpoint = self._endpoint(request)
-            if self._operations.in_progress(endpoint["id"]):
-                raise _busy("endpoint", endpoint["name"])  # it may be about to give this one traffic
-            properties = endpoint["properties"]
-            live = shares(properties["traffic"]) | shares(properties["mirrorTraffic"])
-            if share := live.get(request.name.lower()):
-                raise BadRequest(
-                    f"Deployment {request.name} receives {share} percent of traffic: set it to 0 before."
-                )
-            if self._operations.in_progress(request.id):
-                raise _busy("deployment", request.name)
-            self._store.change(
-                request.id, lambda found: found["properties"].update(provisioningState="Deleting")
-            )
-            operation = self._operations.begin(DELETE, request.id, {"id": request.id}, request.fail)
-        return Response(status_code=202, headers=self._operations.response_headers(operation))
+    def _refuse_delete(self, request: ArmRequest) -> None:
+        properties = self._free_endpoint(request)["properties"]
+        live = shares(properties["traffic"]) | shares(properties["mirrorTraffic"])
+        if share := live.get(request.name.lower()):
+            raise BadRequest(f"Deployment {request.name} receives {share} percent of traffic: set it to 0 before.")
 
     async def post(self, request: ArmRequest) -> Response:
         if request.action != "getlogs":
@@ -170,16 +133,26 @@ class Deployments(Unsupported):
         content = await asyncio.to_thread(self._materials.log, request.id, container, tail)
         return json_response({"content": content})
 
-    async def _bring_up(self, payload: dict[str, Any]) -> Resource | None:
+    async def remove(self, deployment_id: str) -> None:
+        """End its process, forget it, and clear away what it had in memory and on disk."""
+        await self._azure_ml.scorers.remove(deployment_id)
+        # Before the resource goes: whoever takes the operation up after a crash finds by it what is left to do.
+        await asyncio.to_thread(self._materials.discard, deployment_id)
+        self._store.delete(deployment_id)
+        self._azure_ml.scoring.queues.forget(deployment_id)
+        self._azure_ml.collector.forget(deployment_id)
+
+    async def _provision(self, payload: dict[str, Any]) -> Resource | None:
         """Find the cores, fetch the model and the code, start the process, and only then say that it succeeded."""
         deployment_id = payload["id"]
-        deployment = self._reserve(deployment_id)
+        deployment = self._reserve(payload)
         spec = None
         if payload["roll"]:
-            scope = self._azure_ml.scopes.of_id(deployment_id)
-            prepared = await self._materials.prepare(scope, deployment, payload["revision"])
-            spec = replace(prepared, **asdict(startup_of(deployment["properties"])))
-            await self._azure_ml.scorers.replace(deployment_id, spec)
+            try:
+                spec = await self._rolled(deployment, payload["revision"])
+            except OperationFailed:
+                await asyncio.to_thread(self._materials.discard_revision, self._materials.home(deployment_id, payload["revision"]))
+                raise
         with self._store.transaction():
             before = (self._store.get(deployment_id) or {}).get(SERVING)
             deployment = self._store.change(deployment_id, lambda found: _succeed(found, spec))
@@ -189,14 +162,19 @@ class Deployments(Unsupported):
             await asyncio.to_thread(self._materials.discard_revision, before["home"])
         return shown(deployment)
 
-    def _reserve(self, deployment_id: str) -> Resource:
+    async def _rolled(self, deployment: Resource, revision: str) -> ScorerSpec:
+        """A process of the deployment's own, which serves from now on; raises `OperationFailed`."""
+        prepared = await self._materials.prepare(self._azure_ml.scopes.of_id(deployment["id"]), deployment, revision)
+        spec = replace(prepared, **asdict(startup_of(deployment["properties"])))
+        await self._azure_ml.scorers.replace(deployment["id"], spec)
+        return spec
+
+    def _reserve(self, payload: dict[str, Any]) -> Resource:
         """Hold the cores that the deployment asks for; raises `OperationFailed` when there are too few."""
         with self._store.transaction():
-            deployment = self._store.get(deployment_id)
-            if deployment is None:
-                raise OperationFailed("The deployment was deleted.", code="ResourceNotFound")
-            deployment[RESERVED] = self._quota.reserve(self._azure_ml.scopes.of_id(deployment_id), deployment)
-            self._store.put(deployment_id, deployment)
+            deployment = self._wanted(payload)
+            deployment[RESERVED] = self._quota.reserve(self._azure_ml.scopes.of_id(deployment["id"]), deployment)
+            self._store.put(deployment["id"], deployment)
         return deployment
 
     def _put_failed(self, payload: dict[str, Any], error: dict[str, str]) -> None:
@@ -212,15 +190,7 @@ class Deployments(Unsupported):
         self._materials.note(payload["id"], f"{error['code']}: {error['message']}")
 
     async def _delete(self, payload: dict[str, Any]) -> None:
-        await self._azure_ml.scorers.remove(payload["id"])
-        self._store.delete(payload["id"])
-        await asyncio.to_thread(self._materials.discard, payload["id"])
-
-    def _delete_failed(self, payload: dict[str, Any], error: dict[str, str]) -> None:
-        if self._store.get(payload["id"]) is not None:
-            self._store.change(
-                payload["id"], lambda found: found["properties"].update(provisioningState="Failed")
-            )
+        await self.remove(payload["id"])
 
     def _announce(self, deployment: Resource) -> None:
         properties = deployment["properties"]
@@ -238,38 +208,19 @@ class Deployments(Unsupported):
             },
         )
 
-    def _endpoint(self, request: ArmRequest) -> Resource:
-        endpoint = self._store.get("/".join((request.scope.id, *request.segments[:2])))
-        if endpoint is None:
-            raise NotFound(
-                f"The Resource '{PROVIDER}/workspaces/onlineEndpoints/{request.names[0]}' was not found."
-            )
-        return endpoint
-
-    def _existing(self, request: ArmRequest) -> Resource:
-        deployment = self._store.get(request.id)
-        if deployment is None:
-            raise NotFound(f"The Resource '{_TYPE}/{request.name}' was not found.")
-        return deployment
-
-
-def _busy(kind: str, name: str) -> Conflict:
-    return Conflict(f"Another operation on {kind} {name} is still in progress: wait for it to end.")
-
-
-def _resource(request: ArmRequest, old: Resource | None, parts: Resource) -> Resource:
-    properties = {**parts["properties"], "provisioningState": "Creating" if old is None else "Updating"}
-    return {
-        "id": request.id,
-        "name": request.name,
-        "type": _TYPE,
-        "location": request.scope.location,
-        "kind": properties["endpointComputeType"],
-        "sku": parts["sku"],
-        "tags": parts["tags"],
-        "properties": properties,
-        **{name: old[name] for name in KEPT if old is not None and old.get(name)},
-    }
+    def _resource(self, request: ArmRequest, old: Resource | None, parts: Resource) -> Resource:
+        properties = {**parts["properties"], "provisioningState": "Creating" if old is None else "Updating"}
+        return {
+            "id": request.id,
+            "name": request.name,
+            "type": self.TYPE,
+            "location": request.scope.location,
+            "kind": properties["endpointComputeType"],
+            "sku": parts["sku"],
+            "tags": parts["tags"],
+            "properties": properties,
+            **{name: old[name] for name in KEPT if old is not None and old.get(name)},
+        }
 
 
 def _succeed(deployment: Resource, spec: ScorerSpec | None) -> None:

@@ -39,7 +39,7 @@ class Materials:
     async def prepare(self, scope: Scope, deployment: Resource, revision: str) -> ScorerSpec:
         """Fetch model and code for a revision; raises `OperationFailed` for what is missing or unfit."""
         properties = deployment["properties"]
-        deployment_id, home = deployment["id"], self._folder(deployment["id"]) / revision
+        deployment_id, home = deployment["id"], self.home(deployment["id"], revision)
         try:
             model = await self._model(scope, properties.get("model"), deployment_id, home)
             self._check_environment(scope, properties.get("environmentId"))
@@ -64,6 +64,10 @@ class Materials:
             environment={name: str(value) for name, value in variables.items()},
         )
 
+    def home(self, deployment_id: str, revision: str) -> Path:
+        """The folder of all that is fetched for a revision."""
+        return self._folder(deployment_id) / revision
+
     def note(self, deployment_id: str, line: str) -> None:
         """Add a line to the log of the storage initializer."""
         folder = self._folder(deployment_id)
@@ -81,7 +85,7 @@ class Materials:
             return ""
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) + "\n"
 
-    def discard_revision(self, home: str) -> None:
+    def discard_revision(self, home: str | Path) -> None:
         shutil.rmtree(home, ignore_errors=True)
 
     def discard(self, deployment_id: str) -> None:

@@ -55,6 +55,10 @@ class Queues:
         queue = self._queues.get(key.lower())
         return queue.instances if queue is not None else None
 
+    def forget(self, key: str) -> None:
+        """A deployment is deleted; requests that are on their way still leave its queue as they should."""
+        self._queues.pop(key.lower(), None)
+
     @asynccontextmanager
     async def place(self, key: str, live: Json, kubernetes: bool) -> AsyncIterator[None]:
         """Hold a place on an instance while inside; `live` has `capacity`, `requestSettings` and `scaleSettings`.
@@ -66,6 +70,7 @@ class Queues:
         queue = self._queues.setdefault(key.lower(), _Queue(scale.least if scale else live["capacity"]))
         each = settings["maxConcurrentRequestsPerInstance"]
         self._decide(queue, scale, live["capacity"], each, coming=1)
+        _admit(queue, queue.instances * each)  # who waits comes before who comes
         if queue.working < queue.instances * each * (1 if kubernetes else 2):
             queue.working += 1
         elif kubernetes:

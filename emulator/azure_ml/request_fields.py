@@ -9,6 +9,8 @@ from emulator.azure_ml.durations import seconds
 from emulator.azure_ml.errors import BadRequest
 
 Json = dict[str, Any]
+LONGEST = 36500 * 86400.0
+"""Seconds: more than any duration here, and what times can still be computed with."""
 
 
 def mapping(values: Json, name: str, where: str = "") -> Json:
@@ -65,6 +67,8 @@ def duration(values: Json, name: str, default: str, where: str = "", least: floa
     if found is None:
         return default
     length = seconds(found, -1.0) if isinstance(found, str) else -1.0
+    if length > LONGEST:
+        raise BadRequest(f"{where}{name} must be at most a hundred years, not {found!r:.100}.")
     if length < 0 or (length == 0 and least is None) or length < (least or 0.0):
         raise BadRequest(f"{where}{name} must be an ISO 8601 duration such as PT30S, not {found!r:.100}.")
     return found

@@ -13,21 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
-from emulator.azure_ml.errors import BadRequest, Conflict, NotFound, OperationFailed, ValidationError
+from emulator.azure_ml.errors import BadRequest, ValidationError
 from emulator.azure_ml.jobs.submission import Submission
 from emulator.azure_ml.monitoring import definition, pipeline, triggers
 from emulator.azure_ml.monitoring.firing import CREATED, Firing
 from emulator.azure_ml.monitoring.runs import Submitter, filled, job_definition
-from emulator.azure_ml.resource import PROVIDER, ArmRequest, ResourceType, Unsupported, json_response
+from emulator.azure_ml.provisioning import Provisioned
+from emulator.azure_ml.resource import PROVIDER, ArmRequest, ResourceType, json_response
 from emulator.azure_ml.store import Resource
-from emulator.azure_ml.system_data import shown, stamp
+from emulator.azure_ml.system_data import shown
 
 if TYPE_CHECKING:
     from emulator.azure_ml.service import AzureMl
 
-_TYPE = f"{PROVIDER}/workspaces/schedules"
 _NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,254}$")
-PUT, DELETE = "schedule.put", "schedule.delete"
 _VIEWS = {"enabledonly": (True,), "disabledonly": (False,), "all": (True, False)}
 
 
@@ -51,18 +50,17 @@ def _schedules(azure_ml: AzureMl) -> Schedules:
     return found
 
 
-class Schedules(Unsupported):
+class Schedules(Provisioned):
+    """After an operation that failed a schedule stays as it was asked for; one that never succeeded does not run."""
+
+    TYPE = f"{PROVIDER}/workspaces/schedules"
+    NOUN = "schedule"
+    PUT, DELETE = "schedule.put", "schedule.delete"
+
     def __init__(self, azure_ml: AzureMl) -> None:
-        self._azure_ml = azure_ml
-        self._store = azure_ml.store
-        self._operations = azure_ml.operations
+        super().__init__(azure_ml)
         self._clock = azure_ml.context.clock
         self.firing = Firing(azure_ml.store, azure_ml.context.clock, Submitter(azure_ml).submit)
-        self._operations.register(PUT, self._provision, self._failed)
-        self._operations.register(DELETE, self._delete, self._failed)
-
-    async def get(self, request: ArmRequest) -> Response:
-        return json_response(shown(self._existing(request)))
 
     async def list(self, request: ArmRequest) -> Response:
         """The enabled ones, unless `listViewType` says `DisabledOnly` or `All`."""
@@ -77,31 +75,19 @@ class Schedules(Unsupported):
         """Begin to create or change a schedule; everything that can be wrong with it is said here."""
         if request.scope.is_registry:
             raise ValidationError("Schedules run in workspaces.")
-        if not _NAME.match(request.name):
+        if not _NAME.fullmatch(request.name):
             raise ValidationError(
                 f"The schedule name {request.name!r} is invalid: letters, digits, '-' and '_', starting with a letter or digit."
             )
         now = self._clock.now()
         with self._store.transaction():
-            if self._operations.in_progress(request.id):
-                raise _busy(request.name)
+            self._refuse_overlap(request)
             old = self._store.get(request.id)
             resource = self._resource(request, old, now)
-            stamp(resource, request.caller, now, old)
-            created = self._store.put(request.id, resource)
-            payload = {"id": request.id, "new": created, "same_times": old is not None and _times(old) == _times(resource)}
-            operation = self._operations.begin(PUT, request.id, payload, request.fail)
-        return json_response(shown(resource), 201 if created else 200, self._operations.response_headers(operation))
-
-    async def delete(self, request: ArmRequest) -> Response:
-        with self._store.transaction():
-            if self._store.get(request.id) is None:
-                return Response(status_code=204)
-            if self._operations.in_progress(request.id):
-                raise _busy(request.name)
-            self._store.change(request.id, lambda found: found["properties"].update(provisioningState="Deleting"))
-            operation = self._operations.begin(DELETE, request.id, {"id": request.id}, request.fail)
-        return Response(status_code=202, headers=self._operations.response_headers(operation))
+            # After an update that failed, the times that are armed are not those that the resource names.
+            kept = old is not None and old["properties"]["provisioningState"] == "Succeeded" and _times(old) == _times(resource)
+            begun = self._begun(request, resource, old, {"new": old is None, "same_times": kept})
+        return self._answer(shown(resource), begun)
 
     async def post(self, request: ArmRequest) -> Response:
         """`trigger`: run it once, now; answers the name of the run.
@@ -122,8 +108,7 @@ class Schedules(Unsupported):
 
     async def _provision(self, payload: dict[str, Any]) -> Resource:
         with self._store.transaction():
-            if self._store.get(payload["id"]) is None:
-                raise OperationFailed("The schedule was deleted.", code="ResourceNotFound")
+            self._wanted(payload)
             schedule = self._store.change(
                 payload["id"], lambda found: found["properties"].update(provisioningState="Succeeded")
             )
@@ -137,11 +122,6 @@ class Schedules(Unsupported):
         with self._store.transaction():
             self.firing.forget(payload["id"])
             self._store.delete(payload["id"])
-
-    def _failed(self, payload: dict[str, Any], error: dict[str, str]) -> None:
-        """The schedule stays as it was asked for; one that has never been provisioned does not run."""
-        if self._store.get(payload["id"]) is not None:
-            self._store.change(payload["id"], lambda found: found["properties"].update(provisioningState="Failed"))
 
     def _resource(self, request: ArmRequest, old: Resource | None, now: datetime) -> Resource:
         given = request.properties
@@ -165,7 +145,7 @@ class Schedules(Unsupported):
         }
         if old is not None and old["properties"]["action"]["actionType"] != properties["action"]["actionType"]:
             raise ValidationError("properties.action.actionType of a schedule can't be changed.")
-        return {"id": request.id, "name": request.name, "type": _TYPE, "properties": properties, CREATED: created}
+        return {"id": request.id, "name": request.name, "type": self.TYPE, "properties": properties, CREATED: created}
 
     def _action(self, action: dict[str, Any], request: ArmRequest) -> dict[str, Any]:
         """The action, checked as far as what it names exists now."""
@@ -181,16 +161,6 @@ class Schedules(Unsupported):
                 return {"actionType": "CreateMonitor", "monitorDefinition": action["monitorDefinition"]}
         raise ValidationError(f"properties.action.actionType must be CreateJob or CreateMonitor, not {action.get('actionType')!r}.")
 
-    def _existing(self, request: ArmRequest) -> Resource:
-        schedule = self._store.get(request.id)
-        if schedule is None:
-            raise NotFound(f"The Resource '{_TYPE}/{request.name}' was not found.")
-        return schedule
-
 
 def _times(schedule: Resource) -> tuple[Any, Any]:
     return schedule["properties"]["trigger"], schedule["properties"]["isEnabled"]
-
-
-def _busy(name: str) -> Conflict:
-    return Conflict(f"Another operation on schedule {name} is still in progress: wait for it to end.")

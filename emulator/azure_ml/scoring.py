@@ -23,6 +23,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from emulator.azure_ml import traffic
+from emulator.azure_ml.deployments import LIVE, SERVING
 from emulator.azure_ml.durations import seconds
 from emulator.azure_ml.endpoint_settings import KUBERNETES
 from emulator.azure_ml.fork_server import ScoringProcess
@@ -41,8 +42,8 @@ DEPLOYMENT_HEADER = "azureml-model-deployment"
 AUDIENCE = "https://ml.azure.com"
 """What an identity's token must be for."""
 SCORE = f"{PROVIDER}/workspaces/onlineEndpoints/score/action"
-LIVE = "_live"
-"""See `deployments.py`."""
+_EXPIRY_DIGITS = 12
+"""More than any time of expiry has; Python reads no number of thousands."""
 
 
 class Scoring:
@@ -76,14 +77,15 @@ class Scoring:
         if refusal is not None:
             return refusal
         body = await request.body()
-        headers = {"content-type": request.headers.get("content-type", "application/json")}
+        # Bytes, as they came: a header may hold more than ASCII.
+        headers = {b"content-type": request.headers.get("content-type", "application/json").encode("latin-1")}
         generator = self._generator(endpoint)
         named = request.headers.get(DEPLOYMENT_HEADER)
         chosen = named.lower() if named else traffic.pick(endpoint["properties"]["traffic"], generator)
         if chosen is None:
             return _refusal(404, "The endpoint has no valid deployment with positive weight")
         deployment = self._azure_ml.store.get(f"{endpoint['id']}/deployments/{chosen}")
-        if deployment is None or not deployment.get("_serving"):
+        if deployment is None or not deployment.get(SERVING):
             return _refusal(404, f"Specified deployment could not be found: {chosen}")
         if named is None:
             mirror = traffic.mirror_to(endpoint["properties"]["mirrorTraffic"], generator)
@@ -113,7 +115,7 @@ class Scoring:
         method: str,
         path: str,
         body: bytes,
-        headers: dict[str, str],
+        headers: dict[bytes, bytes],
         mirrored: bool = False,
     ) -> Response:
         """One request to a deployment's process, within its limits; recorded."""
@@ -158,7 +160,7 @@ class Scoring:
         return answer
 
     async def _forward(
-        self, scorer: ScoringProcess, method: str, path: str, body: bytes, headers: dict[str, str], limit: float, kubernetes: bool
+        self, scorer: ScoringProcess, method: str, path: str, body: bytes, headers: dict[bytes, bytes], limit: float, kubernetes: bool
     ) -> tuple[Response, int | None]:
         """The answer, and the status that the model's container gave if it did. Raises `httpx.TimeoutException`."""
         try:
@@ -180,10 +182,10 @@ class Scoring:
             status = 502 if found.status_code >= 500 else found.status_code
         return Response(found.content, status, headers=kept), found.status_code
 
-    def _mirror(self, endpoint: Resource, name: str, body: bytes, headers: dict[str, str]) -> None:
+    def _mirror(self, endpoint: Resource, name: str, body: bytes, headers: dict[bytes, bytes]) -> None:
         """Ask the mirrored deployment too, and throw its answer away."""
         deployment = self._azure_ml.store.get(f"{endpoint['id']}/deployments/{name}")
-        if deployment is None or not deployment.get("_serving"):
+        if deployment is None or not deployment.get(SERVING):
             return
 
         async def ask() -> None:
@@ -222,7 +224,7 @@ class Scoring:
         if mode == "Key":
             return any(_same(given, key) for key in endpoint[KEYS].values())
         expiry = given.partition(".")[0]
-        fresh = expiry.isdecimal() and int(expiry) > time.time()
+        fresh = expiry.isdecimal() and len(expiry) <= _EXPIRY_DIGITS and int(expiry) > time.time()
         return fresh and _same(given, token(endpoint, int(expiry)))
 
     def _generator(self, endpoint: Resource) -> random.Random:

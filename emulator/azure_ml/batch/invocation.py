@@ -8,20 +8,23 @@ cancels them as it does any job. A deployment of a pipeline component runs that 
 from __future__ import annotations
 
 import builtins
-import json
+import re
 import uuid
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from emulator.azure_ml.batch import plan
-from emulator.azure_ml.batch.deployments import TYPE as DEPLOYMENT_TYPE
-from emulator.azure_ml.batch.endpoints import TYPE as ENDPOINT_TYPE
+from emulator.azure_ml.batch.deployments import BatchDeployments
+from emulator.azure_ml.batch.endpoints import BatchEndpoints
 from emulator.azure_ml.batch.request import BatchRequest, read
+from emulator.azure_ml.bodies import json_object
 from emulator.azure_ml.errors import AzureMlError, BadRequest, Conflict, NotFound, envelope, error_response
 from emulator.azure_ml.jobs.runs import Run
+from emulator.azure_ml.provisioning import not_found
 from emulator.azure_ml.resource import PROVIDER, ArmRequest, Scope, Unsupported, json_response
 from emulator.azure_ml.scoring import AUDIENCE, DEPLOYMENT_HEADER
 from emulator.azure_ml.store import Resource
@@ -56,7 +59,7 @@ class Invocations:
             named = request.headers.get(DEPLOYMENT_HEADER)
             self._authorize(caller, endpoint, named)
             deployment = self._deployment(endpoint, named)
-            asked = read(await _body(request))
+            asked = read(await json_object(request))
             run = self._begin(scope, endpoint, deployment, asked, caller, request.headers.get(REPEAT_HEADER))
             run = self._started(run, scope, getattr(request.state, "fail_operation", None))
         except AzureMlError as error:
@@ -113,7 +116,7 @@ class Invocations:
             endpoint = self._azure_ml.store.get(f"{scope.id}/batchEndpoints/{name}")
             if endpoint is not None:
                 return scope, endpoint
-        raise NotFound(f"The Resource '{ENDPOINT_TYPE}/{name}' was not found.")
+        raise not_found(BatchEndpoints.TYPE, name)
 
     def _authorize(self, caller: Caller, endpoint: Resource, deployment: str | None) -> None:
         parts = "batchEndpoints/deployments/jobs" if deployment else "batchEndpoints/jobs"
@@ -125,7 +128,7 @@ class Invocations:
             raise BadRequest(f"The endpoint {endpoint['name']} has no default deployment: name one in {DEPLOYMENT_HEADER}.")
         deployment = self._azure_ml.store.get(f"{endpoint['id']}/deployments/{name}")
         if deployment is None:
-            raise NotFound(f"The Resource '{DEPLOYMENT_TYPE}/{name}' was not found.")
+            raise not_found(BatchDeployments.TYPE, name)
         state = deployment["properties"]["provisioningState"]
         if state != "Succeeded":
             raise BadRequest(f"The deployment {name} can't be invoked: its provisioning state is {state}.")
@@ -145,7 +148,8 @@ class BatchJobs(Unsupported):
         return [
             run
             for run in self._azure_ml.jobs.runs.roots(request.scope.id)
-            if all(run.properties.get(name, "").lower() == value for name, value in wanted.items())
+            if plan.INVOCATION in run.spec  # anybody may write the properties
+            and all(run.properties.get(name, "").lower() == value for name, value in wanted.items())
         ]
 
     async def get(self, request: ArmRequest) -> Response:
@@ -158,18 +162,20 @@ class BatchJobs(Unsupported):
     async def list(self, request: ArmRequest) -> Response:
         self._parents(request)
         found = self._of(request)
-        start = request.query.get("$skip", "")
-        skip = int(start) if start.isdecimal() else 0
+        start = request.query.get("$skip", "0")
+        if not re.fullmatch(r"[0-9]{1,9}", start):
+            raise BadRequest(f"$skip must be a whole number, not {start!r:.100}.")
+        skip = int(start)
         body: dict[str, Any] = {"value": [shown(run, self._endpoint_id(request)) for run in found[skip : skip + _PAGE]]}
         if len(found) > skip + _PAGE:
-            kept = "&".join(f"{key}={value}" for key, value in request.query.items() if key != "$skip")
+            query = urlencode({**request.query, "$skip": skip + _PAGE})
             root = f"{self._azure_ml.context.base_url}/mferp/managementfrontend"
-            body["nextLink"] = f"{root}{request.id}?{kept}&$skip={skip + _PAGE}"
+            body["nextLink"] = f"{root}{request.id}?{query}"
         return json_response(body)
 
     def _parents(self, request: ArmRequest) -> None:
         if self._azure_ml.store.get(self._endpoint_id(request)) is None:
-            raise NotFound(f"The Resource '{ENDPOINT_TYPE}/{request.names[0]}' was not found.")
+            raise not_found(BatchEndpoints.TYPE, request.names[0])
 
     def _endpoint_id(self, request: ArmRequest) -> str:
         return f"{request.scope.id}/batchEndpoints/{request.names[0]}"
@@ -180,7 +186,7 @@ def shown(run: Run, endpoint_id: str) -> dict[str, Any]:
     return {
         "id": f"{endpoint_id}/jobs/{run.name}",
         "name": run.name,
-        "type": f"{ENDPOINT_TYPE}/jobs",
+        "type": f"{BatchEndpoints.TYPE}/jobs",
         "properties": {
             "name": run.name,
             "status": run.status,
@@ -193,14 +199,3 @@ def shown(run: Run, endpoint_id: str) -> dict[str, Any]:
         },
         "systemData": {"createdAt": run.created, "createdBy": run.created_by["name"], "createdByType": "User"},
     }
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    raw = await request.body()
-    try:
-        body = json.loads(raw) if raw else {}
-    except ValueError as problem:
-        raise BadRequest(f"The request body is not JSON: {problem}", code="InvalidRequestContent") from problem
-    if not isinstance(body, dict):
-        raise BadRequest("The request body must be a JSON object.", code="InvalidRequestContent")
-    return body

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.azure_ml import request_fields as fields
+from emulator.azure_ml.batch.settings import MOST_NODES
 from emulator.azure_ml.errors import BadRequest
 
 Json = dict[str, Any]
@@ -18,7 +19,7 @@ Json = dict[str, Any]
 _KINDS = {"urifile": "uri_file", "urifolder": "uri_folder", "mltable": "mltable", "literal": "literal",
           "uri_file": "uri_file", "uri_folder": "uri_folder", "mlflowmodel": "mlflow_model",
           "custommodel": "custom_model", "tritonmodel": "triton_model"}  # fmt: skip
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,254}$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def read(body: Json) -> BatchRequest:
     """Raises `BadRequest` with the name of the field."""
     properties = _camel(fields.mapping(_camel(body), "properties"))
     name = fields.text(properties, "name")
-    if name is not None and not _NAME.match(name):
+    if name is not None and not _NAME.fullmatch(name):
         raise BadRequest(f"The job name {name!r:.100} is invalid: it may have letters, digits, '-' and '_'.")
     more = _camel(fields.mapping(properties, "properties"))
     compute = _camel(fields.mapping(properties, "compute"))
@@ -48,7 +49,7 @@ def read(body: Json) -> BatchRequest:
         outputs=_outputs(properties),
         name=name,
         experiment=fields.text(more, "experimentName"),
-        instances=fields.integer(compute, "instanceCount", 0, 1) or None,
+        instances=fields.integer(compute, "instanceCount", 0, 1, MOST_NODES, "compute.") or None,
     )
 
 

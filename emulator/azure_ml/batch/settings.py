@@ -65,11 +65,6 @@ def file_name(given: Json, default: str) -> str:
     return name
 
 
-def instances(given: Json, default: int) -> int:
-    """How many nodes an invocation or a deployment asks for."""
-    return fields.integer(given, "instanceCount", default, 1, MOST_NODES)
-
-
 def _resources(given: Json) -> Json:
     resources = fields.mapping(given, "resources")
     return {

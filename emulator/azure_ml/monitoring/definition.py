@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emulator.azure_ml.errors import ValidationError
+from emulator.azure_ml.request_fields import LONGEST
 
 Json = dict[str, Any]
 
@@ -35,11 +36,10 @@ _METRICS: dict[str, dict[str, tuple[str, ...]]] = {
 _PERFORMANCE_PROPERTY = "azureml.modelmonitor.model_performance_thresholds"
 """Where the SDK puts the thresholds of a performance signal: its `metricThreshold` always says accuracy of 0.9."""
 _DURATION = re.compile(
-    r"^P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
-    r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?$"
+    r"P(?:(?P<years>\d{1,9})Y)?(?:(?P<months>\d{1,9})M)?(?:(?P<weeks>\d{1,9})W)?(?:(?P<days>\d{1,9})D)?"
+    r"(?:T(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9})S)?)?"
 )
-_DAYS = {"years": 365, "months": 30}
-_LONGEST_DAYS = 36500
+_SECONDS = {"years": 365 * 86400, "months": 30 * 86400, "weeks": 7 * 86400, "days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +139,13 @@ def _data(body: Any, where: str) -> DataInput:
 
 def duration(text: Any, where: str) -> timedelta:
     """An ISO 8601 duration; a month is 30 days, a year 365."""
-    found = _DURATION.match(str(text or ""))
+    found = _DURATION.fullmatch(str(text or ""))
     if found is None or not any(found.groups()):
-        raise ValidationError(f"{where} {text!r} is not a duration such as P7D.")
-    parts = {name: int(value or 0) for name, value in found.groupdict().items()}
-    days = parts.pop("days") + sum(_DAYS[name] * parts.pop(name) for name in _DAYS)
-    if days > _LONGEST_DAYS or any(value > _LONGEST_DAYS * 86400 for value in parts.values()):
+        raise ValidationError(f"{where} {text!r:.100} is not a duration such as P7D.")
+    length = sum(_SECONDS[name] * int(value or 0) for name, value in found.groupdict().items())
+    if length > LONGEST:
         raise ValidationError(f"{where} {text!r} is longer than a hundred years.")
-    return timedelta(days=days, **parts)
+    return timedelta(seconds=length)
 
 
 def _time(text: Any, where: str) -> datetime:
@@ -225,7 +224,8 @@ def _overrides(body: Json, where: str) -> dict[str, str]:
 def _segment(body: Any, where: str) -> Json | None:
     if not body:
         return None
-    if not isinstance(body, dict) or not body.get("feature") or not isinstance(body.get("values"), list):
+    feature = body.get("feature") if isinstance(body, dict) else None
+    if not feature or not isinstance(feature, str) or not isinstance(body.get("values"), list):
         raise ValidationError(f"{where} needs a feature and values.")
     return {"feature": body["feature"], "values": body["values"]}
 

@@ -28,6 +28,8 @@ Submit = Callable[[Resource, str, datetime], Awaitable[None]]
 CREATED = "_created"
 """A schedule's hidden key: when it was created, which a recurrence without a start counts from."""
 _RETRY_SECONDS = 1.0
+_KEPT = 1000
+"""Runs that are remembered, to look up why one was not submitted: a schedule may fire each minute for years."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS schedule_times (schedule TEXT PRIMARY KEY, next REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS schedule_runs (
@@ -182,6 +184,9 @@ class Firing:
             connection.execute(
                 "UPDATE schedule_runs SET state = ?, error = ? WHERE schedule = ? AND name = ?",
                 ("failed" if error else "submitted", error, schedule_id.lower(), name),
+            )
+            connection.execute(
+                "DELETE FROM schedule_runs WHERE state != 'pending' AND sequence <= (SELECT MAX(sequence) FROM schedule_runs) - ?", (_KEPT,)
             )
         if refusal is not None and refuse:
             raise refusal

@@ -13,6 +13,7 @@ in the order of the mini-batches (learn.microsoft.com/azure/machine-learning/how
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import json
@@ -29,6 +30,8 @@ from typing import Any
 
 INIT_SECONDS = 600.0
 """How long `init()` may take."""
+LONGEST_WAIT = 3600.0
+"""Seconds: the system takes no waits of weeks."""
 FIRST_FAILURES = 20
 """Failed mini-batches whose traceback is printed."""
 
@@ -85,7 +88,8 @@ class Worker:
 
     def begin(self, number: int, attempt: int, files: list[str], seconds: float) -> None:
         self.job, self.deadline = (number, attempt), time.monotonic() + seconds
-        self.pipe.send(files)
+        with contextlib.suppress(OSError):  # it died while it was idle: its pipe's end says so when it is listened to
+            self.pipe.send(files)
 
     def end(self) -> None:
         self.process.kill()
@@ -144,7 +148,7 @@ class Scoring:
             wanted = min(most - len(workers), len(self._waiting) - starting)
             workers += [Worker(self._script) for _ in range(wanted)]
             busy = [worker for worker in workers if worker.job is not None or not worker.ready]
-            patience = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
+            patience = min(LONGEST_WAIT, max(0.0, min(worker.deadline for worker in busy) - time.monotonic()))
             answered = wait([worker.pipe for worker in busy], patience)
             for worker in busy:
                 if worker.pipe in answered:
@@ -161,7 +165,7 @@ class Scoring:
         job = worker.job
         try:
             kind, content = worker.pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):
             workers.remove(worker)
             worker.end()
             kind, content = "error", f"the worker process ended with {worker.process.exitcode}"

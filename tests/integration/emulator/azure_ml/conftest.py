@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,21 +12,12 @@ import pytest
 
 from tests.support import light_model
 from tests.support.azure_ml_sdk import Sdk
-from tests.support.platform import LivePlatform
+from tests.support.sdk_fixtures import quiet, sdk
 
 if TYPE_CHECKING:
     from azure.ai.ml.entities import Model
 
-
-@pytest.fixture(autouse=True)
-def quiet() -> None:
-    """The SDK's warnings about experimental classes."""
-    logging.getLogger("azure.ai.ml").setLevel(logging.ERROR)
-
-
-@pytest.fixture
-def sdk(as_ada: LivePlatform) -> Sdk:
-    return Sdk(as_ada)
+__all__ = ["quiet", "sdk"]
 
 
 @pytest.fixture

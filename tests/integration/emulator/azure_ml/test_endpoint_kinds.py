@@ -96,14 +96,34 @@ def document(sdk: Sdk, path: str) -> dict[str, Any]:
     return dict(found.json())
 
 
-def test_a_kubernetes_endpoint(sdk: Sdk, kubernetes: str, shared: str, slow: Callable[..., dict[str, Any]]) -> None:
-    from azure.ai.ml.entities import ManagedOnlineDeployment, OnlineRequestSettings, TargetUtilizationScaleSettings
+def test_a_kubernetes_endpoint(sdk: Sdk, kubernetes: str, shared: str) -> None:
+    from azure.ai.ml.entities import ManagedOnlineDeployment
     from azure.core.exceptions import HttpResponseError
 
     key = sdk.dev.online_endpoints.get_keys(kubernetes).primary_key
     made = deploy(sdk, kubernetes, "line", shared)
     assert (made.provisioning_state, made.type) == ("Succeeded", "Kubernetes")
     assert post(sdk, kubernetes, key, "line").json() == [41.0]
+    managed = ManagedOnlineDeployment(
+        name="managed", endpoint_name=kubernetes, model=shared, instance_type="Standard_DS3_v2", instance_count=1
+    )
+    with pytest.raises(HttpResponseError, match="endpointComputeType"):
+        sdk.dev.online_deployments.begin_create_or_update(managed).result()
+    assert [item.name for item in sdk.dev.online_deployments.list(kubernetes)] == ["line"]
+    differences = {found["name"]: problems(kind, found) for kind, found in (
+        ("OnlineEndpoint", document(sdk, f"onlineEndpoints/{kubernetes}")),
+        ("OnlineDeployment", document(sdk, f"onlineEndpoints/{kubernetes}/deployments/line")),
+    )}  # fmt: skip
+    assert not any(differences.values()), differences
+
+
+@pytest.mark.exhaustive
+def test_requests_wait_for_an_instance_of_kubernetes(
+    sdk: Sdk, kubernetes: str, shared: str, slow: Callable[..., dict[str, Any]]
+) -> None:
+    from azure.ai.ml.entities import OnlineRequestSettings, TargetUtilizationScaleSettings
+
+    key = sdk.dev.online_endpoints.get_keys(kubernetes).primary_key
     scale = TargetUtilizationScaleSettings(min_instances=1, max_instances=1, polling_interval=1, target_utilization_percentage=50)
     requests = OnlineRequestSettings(max_queue_wait_ms=100, request_timeout_ms=30_000)
     deploy(sdk, kubernetes, "slow", shared, scale_settings=scale, request_settings=requests, **slow(workspace="dev"))
@@ -115,17 +135,6 @@ def test_a_kubernetes_endpoint(sdk: Sdk, kubernetes: str, shared: str, slow: Cal
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: post(sdk, kubernetes, key, "slow", sleep=1.2).status_code, range(4)))
     assert sorted(answers) == [200, 503, 503, 503]
-    managed = ManagedOnlineDeployment(
-        name="managed", endpoint_name=kubernetes, model=shared, instance_type="Standard_DS3_v2", instance_count=1
-    )
-    with pytest.raises(HttpResponseError, match="endpointComputeType"):
-        sdk.dev.online_deployments.begin_create_or_update(managed).result()
-    assert [item.name for item in sdk.dev.online_deployments.list(kubernetes)] == ["line", "slow"]
-    differences = {found["name"]: problems(kind, found) for kind, found in (
-        ("OnlineEndpoint", document(sdk, f"onlineEndpoints/{kubernetes}")),
-        ("OnlineDeployment", document(sdk, f"onlineEndpoints/{kubernetes}/deployments/line")),
-    )}  # fmt: skip
-    assert not any(differences.values()), differences
 
 
 def test_a_kubernetes_endpoint_needs_its_cluster(sdk: Sdk, name: str) -> None:
@@ -158,23 +167,7 @@ def test_tokens_expire_and_end_with_the_keys(sdk: Sdk, name: str, shared: str, t
     sdk.prod.online_endpoints.begin_delete(name).result()
 
 
-def test_who_may_score_with_an_identity(sdk: Sdk, name: str, shared: str) -> None:
-    from azure.ai.ml.entities import ManagedOnlineEndpoint
-
-    sdk.prod.online_endpoints.begin_create_or_update(ManagedOnlineEndpoint(name=name, auth_mode="aad_token")).result()
-    sdk.deploy(name, "blue", shared)
-    assert post(sdk, name, sdk.prod.online_endpoints.get_keys(name).access_token, "blue").json() == [41.0]
-    audience = "https://ml.azure.com/.default"
-    for token, status in (
-        (sdk.platform.user_token("ada", audience), 200),
-        (sdk.platform.user_token("rita", audience), 403),  # a reader
-        (sdk.platform.user_token("ada", "https://management.azure.com/.default"), 401),  # for another service
-        ("nobody", 401),
-    ):
-        assert post(sdk, name, token, "blue").status_code == status
-    sdk.prod.online_endpoints.begin_delete(name).result()
-
-
+@pytest.mark.exhaustive
 def test_probes_give_up(sdk: Sdk, endpoint: str, shared: str, slow: Callable[..., dict[str, Any]]) -> None:
     from azure.ai.ml.entities import ProbeSettings
     from azure.core.exceptions import HttpResponseError
@@ -188,6 +181,7 @@ def test_probes_give_up(sdk: Sdk, endpoint: str, shared: str, slow: Callable[...
     assert (made.liveness_probe.period, made.liveness_probe.failure_threshold) == (10, 30)
 
 
+@pytest.mark.exhaustive
 def test_a_process_that_hangs_is_started_again(
     sdk: Sdk, endpoint: str, shared: str, slow: Callable[..., dict[str, Any]]
 ) -> None:
@@ -200,6 +194,7 @@ def test_a_process_that_hangs_is_started_again(
     wait_for("an answer of the new process", lambda: sdk.score(endpoint, deployment="slow", sleep=0).status_code == 200 or None)
 
 
+@pytest.mark.exhaustive
 def test_more_than_a_managed_deployment_takes(
     sdk: Sdk, endpoint: str, shared: str, slow: Callable[..., dict[str, Any]]
 ) -> None:
@@ -210,6 +205,7 @@ def test_more_than_a_managed_deployment_takes(
     assert sorted(answers) == [200, 200, 429, 429]
 
 
+@pytest.mark.exhaustive
 def test_quota(sdk: Sdk, endpoint: str, shared: str) -> None:
     """The platform's default: 400 cores of a family; nothing else here uses this one."""
     from azure.core.exceptions import HttpResponseError
@@ -228,6 +224,7 @@ def test_quota(sdk: Sdk, endpoint: str, shared: str) -> None:
     assert sdk.deploy(endpoint, "green", shared, instance_type="Standard_E4s_v3").instance_type == "Standard_E4s_v3"
 
 
+@pytest.mark.exhaustive
 def test_names_and_sizes(sdk: Sdk, endpoint: str, shared: str) -> None:
     from azure.ai.ml.entities import ManagedOnlineEndpoint
     from azure.core.exceptions import HttpResponseError

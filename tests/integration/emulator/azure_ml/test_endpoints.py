@@ -224,7 +224,15 @@ def test_an_endpoint_of_identities(sdk: Sdk, name: str, shared: str) -> None:
     sdk.deploy(endpoint, "blue", shared)
     uri = sdk.prod.online_endpoints.get(endpoint).scoring_uri
     token = DefaultAzureCredential().get_token("https://ml.azure.com/.default").token
-    for given, status in ((token, 200), ("nobody", 401)):
+    audience = "https://ml.azure.com/.default"
+    for given, status in (
+        (token, 200),
+        (sdk.prod.online_endpoints.get_keys(endpoint).access_token, 200),
+        (sdk.platform.user_token("ada", audience), 200),
+        (sdk.platform.user_token("rita", audience), 403),  # a reader
+        (sdk.platform.user_token("ada", "https://management.azure.com/.default"), 401),  # for another service
+        ("nobody", 401),
+    ):
         headers = {"Authorization": f"Bearer {given}", "azureml-model-deployment": "blue"}
         body = {"input_data": {"columns": ["x"], "data": [[1.0]]}}
         assert (

@@ -91,6 +91,7 @@ def test_the_life_of_a_job_schedule(sdk: Sdk, name: str, nightly: JobSchedule) -
     assert schedules.begin_create_or_update(changed).result().trigger.expression == "0 0 * * 1"
 
 
+@pytest.mark.exhaustive
 def test_a_schedule_of_a_job_that_has_run(sdk: Sdk, name: str, pipeline: PipelineJob) -> None:
     from azure.ai.ml.entities import JobSchedule, RecurrenceTrigger
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from tests.support.azure_ml import PROD, LocalAzureMl
 
@@ -67,14 +70,18 @@ def variants(body: Any) -> Iterator[Any]:
 ALL = [(name, variant) for name, (_, _, body) in BODIES.items() for variant in variants(body)]
 
 
-async def test_no_value_breaks_anything(local: LocalAzureMl) -> None:
+SAMPLE = random.Random(5).sample(ALL, 250)
+
+
+@pytest.mark.parametrize("chosen", [SAMPLE, pytest.param(ALL, marks=pytest.mark.exhaustive)], ids=["sample", "all"])
+async def test_no_value_breaks_anything(local: LocalAzureMl, chosen: list[tuple[str, Any]]) -> None:
     await local.finished(await local.put(ONLINE, authMode="Key"))
     await local.finished(await local.put(BATCH))
     store, statuses = local.service.store, Counter[int]()
     store.put(f"{ONLINE}-k", {**(store.get(ONLINE) or {}), "id": f"{ONLINE}-k", "name": "odd-k", "kind": "K8S"})
     there = {"id": f"{ONLINE}/deployments/there", "name": "there", "location": "eastus", "tags": {}, "sku": {"capacity": 1}}
     properties = {"endpointComputeType": "Managed", "instanceType": "Standard_DS3_v2", "provisioningState": "Succeeded"}
-    for name, variant in ALL:
+    for name, variant in chosen:
         method, path, _ = BODIES[name]
         store.put(str(there["id"]), {**there, "properties": copy.deepcopy(properties)})
         answer = await local.http.request(method, path, json=variant)
@@ -87,5 +94,5 @@ async def test_no_value_breaks_anything(local: LocalAzureMl) -> None:
             assert ended.get("error", {}).get("code") != "InternalServerError", (name, variant, ended)
             store.delete(path)
     assert len(ALL) > 1500
-    assert statuses[400] > 500
-    assert statuses[201] > 100
+    assert statuses[400] > len(chosen) / 4
+    assert statuses[201] > len(chosen) / 20

@@ -171,3 +171,31 @@ def test_summary_only_writes_no_predictions(bench: Bench) -> None:
 def test_no_files(bench: Bench) -> None:
     code, log = bench.run(NAMES)
     assert (code, "no files to score" in log) == (1, True)
+
+
+def test_time_limits_may_be_longer_than_a_process_can_sleep(bench: Bench) -> None:
+    bench.files("a", "b")
+    code, printed = bench.run(NAMES, timeout=100 * 365 * 86400.0)
+    assert (code, bench.predictions) == (0, ["a", "b"]), printed
+
+
+def test_a_worker_that_dies_between_mini_batches(bench: Bench) -> None:
+    """Its death is heard as that of one which works: by its pipe, so that the mini-batch is tried again."""
+    program = f"""
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("batch_driver", {str(DRIVER)!r})
+driver = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(driver)
+worker = driver.Worker("score.py")
+assert worker.pipe.recv() == ("ready", None)
+worker.process.kill()
+worker.process.join()
+worker.begin(0, 0, ["a"], 30.0)
+scoring = driver.Scoring({SETTINGS!r}, [["a"]], None)
+scoring._hear(worker, [worker])
+print("failed:", scoring._failed_files)
+"""
+    (bench.folder / "code" / "score.py").write_text(NAMES)
+    done = subprocess.run([sys.executable, "-c", program], cwd=bench.folder / "code", timeout=60, check=False,
+                          capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["failed: 1"]), done.stderr

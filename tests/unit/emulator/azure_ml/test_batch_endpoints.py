@@ -162,8 +162,10 @@ def test_invocations_in_both_spellings() -> None:
     "properties",
     [
         {"name": "a b"},
+        {"name": "a\n"},
         {"name": 3},
         {"compute": {"instanceCount": 0}},
+        {"compute": {"instanceCount": 201}},
         {"inputData": {"a": "text"}},
         {"inputData": {"a": {"jobInputType": "Literal"}}},
         {"inputData": {"a": {"jobInputType": None, "uri": "u"}}},
@@ -176,3 +178,20 @@ def test_invocations_in_both_spellings() -> None:
 def test_bad_invocations(properties: dict[str, Any]) -> None:
     with pytest.raises(BadRequest):
         read({"properties": properties})
+
+
+async def test_a_patch_without_tags_keeps_them(local: LocalAzureMl) -> None:
+    await local.finished(await local.http.put(ENDPOINT, json={"tags": {"a": "1"}, "properties": {}}))
+    await local.finished(await local.http.patch(ENDPOINT, json={"properties": {}}))
+    assert (await local.http.get(ENDPOINT)).json()["tags"] == {"a": "1"}
+
+
+async def test_jobs_that_only_say_they_are_the_endpoints_are_not_listed(local: LocalAzureMl) -> None:
+    await local.finished(await local.put(ENDPOINT))
+    await local.put(f"{PROD}/environments/e/versions/1", image="a/b")
+    job = {"jobType": "Command", "command": "true", "environmentId": "azureml:e:1", "computeId": "cpu-cluster",
+           "properties": {"azureml.endpointname": "nightly"}}  # fmt: skip
+    assert (await local.put(f"{PROD}/jobs/mine", **job)).status_code == 201
+    assert (await local.http.get(f"{ENDPOINT}/jobs")).json()["value"] == []
+    assert (await local.http.get(f"{ENDPOINT}/jobs/mine")).status_code == 404
+    assert (await local.http.get(f"{ENDPOINT}/jobs", params={"$skip": 5000 * "9"})).status_code == 400

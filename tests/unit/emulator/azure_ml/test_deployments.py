@@ -86,6 +86,11 @@ async def test_a_deployment_as_it_is_read(local: LocalAzureMl, model: str, proce
         ({"endpointComputeType": "Kubernetes"}, "endpointComputeType"),
         ({"model": {"assetId": "m"}}, "model"),
         ({"properties": "text"}, "properties"),
+        ({"instanceType": f"{SIZE}\n"}, "instance type"),
+        ({"instanceType": "Standard_D" + 5000 * "1"}, "instance type"),
+        ({"readinessProbe": {"period": f"P{400 * '9'}D"}}, "readinessProbe.period"),
+        ({"dataCollector": {"collections": []}}, "dataCollector.collections"),
+        ({"dataCollector": {"collections": {"model_inputs": {"dataCollectionMode": "maybe"}}}}, "model_inputs.dataCollectionMode"),
     ],
 )
 async def test_what_is_wrong_is_named(local: LocalAzureMl, model: str, properties: dict[str, Any], field: str) -> None:
@@ -202,3 +207,27 @@ async def test_logs(local: LocalAzureMl, model: str) -> None:
     assert "Downloading model" in logs.json()["content"]
     for body in ({"tail": "x"}, {"tail": 0}, {"containerType": "Other"}, {"containerType": 3}):
         assert (await local.http.post(f"{BLUE}/getLogs", json=body)).status_code == 400
+
+
+async def test_collections_are_read_back_as_azure_writes_them(local: LocalAzureMl, model: str) -> None:
+    """The SDK sends `enabled` and understands only `Enabled`."""
+    collections = {"model_inputs": {"dataCollectionMode": "enabled", "samplingRate": 0.5}, "request": {}}
+    assert (await put(local, model, dataCollector={"collections": collections}))["status"] == "Succeeded"
+    found = (await local.http.get(BLUE)).json()["properties"]["dataCollector"]["collections"]
+    assert {name: found[name]["dataCollectionMode"] for name in found} == {"model_inputs": "Enabled", "request": "Disabled"}
+
+
+async def test_nothing_stays_on_disk_of_what_failed_or_was_deleted(local: LocalAzureMl, model: str) -> None:
+    folder = local.service.context.state / "azureml" / "deployments" / "air-time" / "blue"
+
+    def revisions() -> int:
+        return sum(path.is_dir() for path in folder.iterdir())
+
+    await put(local, model)
+    assert revisions() == 1
+    assert (await put(local, model, environmentVariables={"FAILS": "1"}))["status"] == "Failed"
+    assert revisions() == 1
+    assert (await put(local, "azureml:none:1"))["status"] == "Failed"
+    assert revisions() == 1
+    await local.finished(await local.http.delete(ENDPOINT))
+    assert not folder.exists()

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.azure_ml.deployments import PUT as DEPLOYMENT_PUT
+from emulator.azure_ml.deployments import Deployments
 from tests.support.azure_ml import DEV, PROD, LocalAzureMl
 
 ENDPOINT = f"{PROD}/onlineEndpoints/air-time"
@@ -128,7 +128,7 @@ async def test_one_operation_at_a_time(local: LocalAzureMl) -> None:
 async def test_an_endpoint_with_a_busy_deployment_is_not_deleted(local: LocalAzureMl) -> None:
     await endpoint(local, "blue")
     local.service.operations.begin(
-        DEPLOYMENT_PUT, f"{ENDPOINT}/deployments/blue", {"id": f"{ENDPOINT}/deployments/blue"}
+        Deployments.PUT, f"{ENDPOINT}/deployments/blue", {"id": f"{ENDPOINT}/deployments/blue"}
     )
     assert (await local.http.delete(ENDPOINT)).status_code == 409
 

@@ -99,3 +99,28 @@ async def test_instances_follow_the_load() -> None:
     async with queues.place("d", settings, kubernetes=True):
         assert queues.instances("d") == 2
     assert queues.instances("never") is None
+
+
+async def test_who_waits_gets_the_instances_that_are_added() -> None:
+    """The first in the queue, not whoever comes when the decision is made."""
+    time, order = 0.0, []
+    queues, settings = Queues(lambda: time), scaled(most=2, target=100)
+    settings["requestSettings"]["maxQueueWait"] = "PT60S"
+    gate = asyncio.Event()
+
+    async def ask(name: str) -> None:
+        async with queues.place("d", settings, kubernetes=True):
+            order.append(name)
+            await gate.wait()
+
+    tasks = [asyncio.create_task(ask("working"))]
+    await asyncio.sleep(0)
+    for name in ("first", "second"):
+        tasks.append(asyncio.create_task(ask(name)))
+        await asyncio.sleep(0)
+        time += 5 if name == "first" else 0
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert order == ["working", "first"]
+    gate.set()
+    await asyncio.gather(*tasks)

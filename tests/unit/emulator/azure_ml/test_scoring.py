@@ -107,6 +107,20 @@ async def test_a_header_names_the_deployment(front: Front) -> None:
     assert (refused.status_code, "could not be found" in refused.text) == (404, True)
 
 
+async def test_a_content_type_goes_on_as_it_came(front: Front) -> None:
+    await front.endpoint({"blue": 100})
+    seen: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(dict(request.headers.raw)[b"content-type"])
+        return httpx.Response(200)
+
+    front.processes.answers["blue"] = answer
+    given = {b"Authorization": f"Bearer {front.key}".encode(), b"Content-Type": "text/plain; title=é".encode("latin-1")}
+    assert (await front.http.post("/endpoints/air-time/score", headers=given)).status_code == 200
+    assert seen == [given[b"Content-Type"]]
+
+
 async def test_without_traffic_there_is_no_answer(front: Front) -> None:
     await front.endpoint({})
     assert (await front.score()).status_code == 404
@@ -134,7 +148,7 @@ async def test_tokens(front: Front) -> None:
     assert (await front.score(Authorization=f"Bearer {given}")).status_code == 200
     endpoint = front.local.service.store.get(ENDPOINT)
     assert endpoint is not None
-    for refused in (front.key, token(endpoint, 1), given[:-2], f"9{given}", "9999999999.x"):
+    for refused in (front.key, token(endpoint, 1), given[:-2], f"9{given}", "9999999999.x", 5000 * "9"):
         assert (await front.score(Authorization=f"Bearer {refused}")).status_code == 401
 
 
@@ -142,16 +156,25 @@ class ForScoring:
     """Tokens for `https://ml.azure.com`, as endpoints take them, or, on request, for something else."""
 
     def caller(self, authorization: str | None) -> Caller:
-        audience = {"Bearer ada": "https://ml.azure.com", "Bearer arm": "https://management.azure.com"}
-        if authorization not in audience:
+        people = {
+            "Bearer ada": Caller("oid-ada", "Ada Lovelace", audience="https://ml.azure.com"),
+            "Bearer arm": Caller("oid-ada", "Ada Lovelace", audience="https://management.azure.com"),
+            "Bearer rita": Caller("oid-rita", "Rita", audience="https://ml.azure.com"),
+        }
+        if authorization not in people:
             raise Unauthorized("no such person")
-        return Caller("oid-ada", "Ada Lovelace", audience=audience[authorization])
+        return people[authorization]
 
 
 async def test_identities(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     await front.endpoint({"blue": 100}, mode="AADToken")
     monkeypatch.setattr(front.local.service.context, "identity", ForScoring())
+    action = "Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action"
+    allowed = {("oid-ada", action, ENDPOINT)}
+    monkeypatch.setattr(front.local.service.access, "allows", lambda who, what, where: (who, what, where) in allowed)
     assert (await front.score(Authorization="Bearer ada")).status_code == 200
+    refused = await front.score(Authorization="Bearer rita")
+    assert (refused.status_code, action in refused.text) == (403, True)
     assert (await front.score(Authorization="Bearer arm")).status_code == 401
     assert (await front.score()).status_code == 401
 

@@ -196,3 +196,13 @@ def test_settings_are_checked_and_written_as_azure_returns_them() -> None:
 def test_settings_that_are_refused(settings: Any, field: str) -> None:
     with pytest.raises(ValidationError, match=field):
         settle({"dataCollector": settings})
+
+
+async def test_a_deployment_that_is_made_anew_begins_files_of_its_own(local: LocalAzureMl) -> None:
+    collector = local.service.collector
+    collector.record(deployment(), body(1), 200, b"[3.0]")
+    await collector.flush()
+    collector.forget(deployment()["id"].upper())
+    collector.record(deployment(), body(2), 200, b"[5.0]")
+    await collector.flush()
+    assert [len(lines) for lines in stored(local, "model_inputs").values()] == [1, 1]

@@ -82,7 +82,7 @@ def test_durations(text: str, expected: timedelta) -> None:
     assert duration(text, "windowSize") == expected
 
 
-@pytest.mark.parametrize("text", ["", "P", "PT", "7D", "P7", None, 7, "P1D2H", "P99999999999D"])
+@pytest.mark.parametrize("text", ["", "P", "PT", "7D", "P7", None, 7, "P1D2H", "P99999999999D", "P4000000W", "P7D\n", f"P{5000 * '9'}D"])
 def test_what_is_no_duration(text: Any) -> None:
     with pytest.raises(ValidationError, match="windowSize"):
         duration(text, "windowSize")
@@ -106,6 +106,7 @@ REFUSED: list[tuple[Any, str]] = [
     (definition(referenceData=FIXED | {"inputDataType": "Static", "windowStart": "x"}), "windowStart"),
     (definition(referenceData=FIXED | {"inputDataType": "Static", "windowStart": "2026-01-02", "windowEnd": "2026-01-01"}), "windowEnd"),
     (definition(features={"filterType": "FeatureSubset", "features": []}), "features must be"),
+    (definition(dataSegment={"feature": ["x"], "values": ["a"]}), "dataSegment"),
     (definition(features={"filterType": "TopNFeaturesByAttribution", "top": -1}), "features.top"),
     (definition(featureDataTypeOverride={"x": "text"}), "featureDataTypeOverride.x"),
     (definition(dataSegment={"feature": "x"}), "dataSegment"),

@@ -20,7 +20,7 @@ CATEGORICAL = ("JensenShannonDistance", "PopulationStabilityIndex", "PearsonsChi
 
 numbers = st.lists(st.integers(-1000, 1000).map(float) | st.floats(-1000, 1000, allow_subnormal=False), min_size=1, max_size=40)
 texts = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=40)
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def numerical(image: Image, metric: str, before: list[float], now: list[float]) -> float:

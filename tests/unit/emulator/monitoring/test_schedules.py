@@ -204,6 +204,26 @@ async def test_a_schedule_whose_operation_fails_does_not_run(dev: LocalAzureMl) 
     assert [run["properties"]["properties"]["azureml.scheduleName"] for run in await runs(dev)] == ["witness"]
 
 
+async def test_an_update_that_failed_and_is_made_again_sets_its_times(dev: LocalAzureMl) -> None:
+    await schedule(dev, trigger=DAILY | {"schedule": {"hours": [9], "minutes": [0]}})
+    dev.fault = {"code": "QuotaExceeded", "message": "no"}
+    response = await dev.put(f"{DEV}/schedules/nightly", trigger=DAILY, action=action())
+    assert (await end_of(dev.http, response.headers["Azure-AsyncOperation"]))["status"] == "Failed"
+    dev.fault = None
+    await schedule(dev)
+    dev.clock.advance(7 * 3600)
+    assert await run_times(dev, 1) == ["2026-01-01T06:00:00Z"]
+
+
+async def test_runs_of_long_ago_are_forgotten(dev: LocalAzureMl) -> None:
+    await schedule(dev)
+    with dev.service.store.transaction() as connection:
+        rows = [(f"run{number}",) for number in range(1500)]
+        connection.executemany("INSERT INTO schedule_runs (schedule, due, name, state) VALUES ('s', 0, ?, 'submitted')", rows)
+    assert (await dev.http.post(f"{DEV}/schedules/nightly/trigger", json={})).status_code == 200
+    assert dev.service.store.query("SELECT COUNT(*) FROM schedule_runs") == [(1000,)]
+
+
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (f"{DEV}/schedules/-x", {"trigger": DAILY, "action": action()}, "name"),
     (f"{DEV}/schedules/s", {"action": action()}, "properties.trigger"),
