@@ -136,3 +136,5 @@ class DataVersion(Frozen):
     id: str
     uri: str
     digest: ArtifactDigest
+    type: str = "uri_folder"
+    """`uri_file`, `uri_folder` or `mltable`: how a job takes it."""

@@ -62,6 +62,11 @@ def retraining_job(incident: str, attempt: int) -> str:
     return f"retrain-{slug(incident, 90)}-{attempt}"
 
 
+def gate_job(promotion: str, gate: str) -> str:
+    """The Azure ML job of one gate of one promotion: a repeat of the submission finds the same job."""
+    return f"gate-{slug(gate, 40)}-{short_hash(promotion, gate)}"
+
+
 def endpoint_key(workspace: str, endpoint: str) -> str:
     """The ledger's key of an endpoint's ownership row."""
     return f"{workspace.casefold()}|{endpoint.casefold()}"

@@ -8,59 +8,33 @@ sets floors that a team's policy can't weaken.
 from __future__ import annotations
 
 import fnmatch
-import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PlainSerializer, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from pilotage.domain.assets import parse_asset
+from pilotage.domain.gate_specs import (
+    ChampionGate,
+    ComponentGate,
+    ContractGate,
+    CustomGate,
+    DataQualityGate,
+    ExtensionGate,
+    GateSpec,
+    MetricGate,
+    PerformanceGate,
+    ResponsibleAiGate,
+    SecurityGate,
+    SmokeGate,
+    UnitTestsGate,
+    result_name,
+)
 from pilotage.domain.globs import globs_meet
+from pilotage.domain.strict import Duration, Strict, format_duration
 
-_DURATION = re.compile(r"^P(?:(\d{1,12})W)?(?:(\d{1,12})D)?(?:T(?:(\d{1,12})H)?(?:(\d{1,12})M)?(?:(\d{1,12})S)?)?\Z", re.ASCII)
-LONGEST = timedelta(days=3650)
-"""What a policy may ask to wait: a typing error must not make a time that no calendar has."""
-
-
-def parse_duration(value: Any) -> timedelta:
-    """An ISO 8601 duration of weeks, days, hours, minutes and seconds, such as `PT10M` or `P1D`."""
-    if isinstance(value, timedelta):
-        return value
-    match = _DURATION.match(value) if isinstance(value, str) else None
-    if match is None or value in ("P", "PT") or value.endswith("T"):
-        raise ValueError(f"{value!r} is not a duration: write ISO 8601 such as PT10M, PT24H or P3D")
-    weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    if ((weeks * 7 + days) * 24 + hours) * 3600 + minutes * 60 + seconds > LONGEST.total_seconds():
-        raise ValueError(f"{value!r} is longer than {LONGEST.days} days")
-    return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes, seconds=seconds)
-
-
-def format_duration(value: timedelta) -> str:
-    """The inverse of `parse_duration`, in seconds below a day's fraction."""
-    days, seconds = divmod(int(value.total_seconds()), 86400)
-    text = "P" + (f"{days}D" if days else "")
-    if seconds or not days:
-        hours, rest = divmod(seconds, 3600)
-        minutes, secs = divmod(rest, 60)
-        text += "T" + (f"{hours}H" if hours else "") + (f"{minutes}M" if minutes else "")
-        text += f"{secs}S" if secs or not (hours or minutes) else ""
-    return text
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(parse_duration),
-    PlainSerializer(format_duration, return_type=str),
-    Field(json_schema_extra={"type": "string", "format": "duration", "examples": ["PT10M", "P1D"]}),
-]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 EndpointName = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]$")]
-
-
-class Strict(BaseModel):
-    """Policies are read strictly: no unknown keys, no coercion of types."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Match(Strict):
@@ -101,45 +75,42 @@ class Target(Strict):
     instances: Annotated[int, Field(ge=1, le=100)] = 1
 
 
-class SmokeGate(Strict):
-    """The deployment answers every sample request with 200 and a JSON prediction per row."""
-
-    samples: str = Field(description="Data asset with the sample requests, such as azureml:air-time-requests@latest.")
-    min_requests: Annotated[int, Field(ge=1)] = 1
-
-
-class MetricGate(Strict):
-    """A metric that Pilotage computes itself from the deployment's answers on a labelled holdout."""
-
-    metric: Literal["mae", "rmse", "accuracy"]
-    holdout: str = Field(description="Data asset with labelled rows, such as azureml:air-time-holdout@latest.")
-    target: str = Field(description="Name of the label column.")
-    max: FiniteFloat | int | None = None
-    min: FiniteFloat | int | None = None
-    min_rows: Annotated[int, Field(ge=1)] = Field(100, description="Fewer rows are Inconclusive.")
-
-    @model_validator(mode="after")
-    def _bounded(self) -> Self:
-        if self.max is None and self.min is None:
-            raise ValueError("a metric gate needs max or min")
-        return self
-
-
 class Gate(Strict):
     """One gate: exactly one key."""
 
     smoke: SmokeGate | None = None
+    contract: ContractGate | None = None
+    performance: PerformanceGate | None = None
+    data_quality: DataQualityGate | None = None
     metric: MetricGate | None = None
+    champion: ChampionGate | None = None
+    responsible_ai: ResponsibleAiGate | None = None
+    security: SecurityGate | None = None
+    unit_tests: UnitTestsGate | None = None
+    custom: CustomGate | None = None
+    extension: ExtensionGate | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if sum(kind is not None for kind in (self.smoke, self.metric)) != 1:
-            raise ValueError("a gate has exactly one kind: smoke or metric")
+        given = [kind for kind in type(self).model_fields if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a gate has exactly one kind: {', '.join(type(self).model_fields)}"
+                             + (f"; this one has {' and '.join(given)}" if given else ""))
         return self
 
     @property
-    def kind(self) -> Literal["smoke", "metric"]:
-        return "smoke" if self.smoke else "metric"
+    def kind(self) -> str:
+        return next(kind for kind in type(self).model_fields if getattr(self, kind) is not None)
+
+    @property
+    def spec(self) -> GateSpec:
+        found: GateSpec = getattr(self, self.kind)
+        return found
+
+    @property
+    def name(self) -> str:
+        """What its result is called."""
+        return result_name(self.kind, self.spec)
 
 
 class ApprovalRule(Strict):
@@ -190,6 +161,7 @@ class Stage(Strict):
     workspace: Name
     target: Target
     gates: list[Gate] = Field(default_factory=list)
+    fail_fast: bool = Field(False, description="Stop the other gates as soon as one has failed.")
     approval: ApprovalRule | Literal["automatic"] | None = Field(
         None, description="Production asks people unless this says `automatic` and the guardrails allow it.")
     rollout: Rollout | None = None
@@ -204,6 +176,9 @@ class Stage(Strict):
             raise ValueError("the production stage needs an approval rule (or `approval: automatic`)")
         if self.name == "production" and self.gates:
             raise ValueError("gates belong to the staging stage; production has rollout.check")
+        names = [gate.name for gate in self.gates]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"the gate {', '.join(twice)} is there twice: their results could not be told apart")
         return self
 
 
@@ -280,13 +255,18 @@ class PromotionPolicy(Strict):
 
     def data_texts(self) -> list[str]:
         """Every data asset the gates and checks read, once each, in the policy's order."""
-        named = [gate.smoke.samples if gate.smoke else gate.metric.holdout if gate.metric else "" for gate in self.staging.gates]
+        named = [text for gate in self.staging.gates for text in gate.spec.data().values()]
         named += [self.rollout.check.samples] if self.rollout.check else []
         return list(dict.fromkeys(named))
 
+    def component_texts(self) -> list[str]:
+        """Every component the gates run, once each."""
+        specs = [gate.spec for gate in self.staging.gates]
+        return list(dict.fromkeys(spec.component for spec in specs if isinstance(spec, ComponentGate)))
+
     def asset_texts(self) -> list[str]:
         """Every asset the policy names."""
-        named = [self.environment, self.on_drift.job if self.on_drift else None, *self.data_texts()]
+        named = [self.environment, self.on_drift.job if self.on_drift else None, *self.data_texts(), *self.component_texts()]
         return [text for text in named if text]
 
     def wire(self) -> dict[str, Any]:

@@ -14,16 +14,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pilotage.domain.canonical import digest
-from pilotage.domain.policy import (
-    LONGEST,
-    Guardrails,
-    Match,
-    MetricGate,
-    PromotionPolicy,
-    format_duration,
-    parse_duration,
-    same_endpoint,
-)
+from pilotage.domain.gate_specs import MetricGate
+from pilotage.domain.policy import Guardrails, Match, PromotionPolicy, same_endpoint
+from pilotage.domain.strict import LONGEST, format_duration, parse_duration
 from tests.support.scene import POLICY, policy
 
 SECONDS = st.integers(0, int(LONGEST.total_seconds()))

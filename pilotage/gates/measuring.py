@@ -1,0 +1,117 @@
+"""One gate of one candidate, as the activities run it: what it is given, which job it needs, when evidence is carried over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pilotage.domain.assets import ArtifactDigest, AssetRef, DataVersion, parse_asset
+from pilotage.domain.canonical import short_hash
+from pilotage.domain.gate_specs import GateSpec
+from pilotage.domain.gates import GateResult
+from pilotage.domain.names import gate_job
+from pilotage.errors import InvalidInput
+from pilotage.gates.carrying import evidence_key
+from pilotage.gates.catalogue import find
+from pilotage.gates.interface import Gate, GateJob, JobOutcome
+from pilotage.gates.trial import LiveTrial, Place, asset_ref
+from pilotage.messages import GateRequest
+from pilotage.ports import Clock, Deployments, Jobs, JobSpec, ModelRegistry, ProgramSpec
+
+PROGRAMS = Path(__file__).parent / "programs"
+RESULT_LIMIT = 32 * 1024 * 1024
+"""Bytes of what a gate's job wrote."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A gate, its spec and its trial, ready to begin or to finish."""
+
+    wanted: GateRequest
+    gate: Gate[Any]
+    spec: GateSpec
+    trial: LiveTrial
+
+    @classmethod
+    def of(cls, wanted: GateRequest, registry: ModelRegistry, deployments: Deployments, clock: Clock) -> Measurement:
+        """Raises InvalidInput for a gate that is not there, or a spec that it does not take."""
+        gate, spec = find(wanted.kind, wanted.spec)
+        where = wanted.production
+        trial = LiveTrial(
+            registry=registry, deployments=deployments, clock=clock, source=wanted.source, artifact_ref=asset_ref(wanted.model),
+            model_digest=ArtifactDigest.model_validate(wanted.model_digest), environment=wanted.environment,
+            pinned={text: DataVersion.model_validate(value) for text, value in wanted.data.items()}, home=wanted.home,
+            candidate=Place(wanted.target["workspace"], wanted.target["endpoint"], wanted.target["name"]),
+            production=(where["workspace"], where["endpoint"]) if where else None)
+        return cls(wanted, gate, spec, trial)
+
+    @property
+    def key(self) -> str:
+        """What the verdict depends on; see `carrying`."""
+        inputs = {text: self.trial.data(text).digest.value for text in sorted(self.spec.data().values())}
+        inputs |= {text: str(ref) for text, ref in sorted(self.wanted.components.items()) if text in str(self.wanted.spec)}
+        for who in (False, True) if self.gate.compares else (False,):
+            if (trained := self.trial.training(champion=who)) is not None:
+                inputs[f"training of the {'champion' if who else 'candidate'}"] = trained.digest.value
+        return evidence_key(
+            kind=self.wanted.kind, version=self.gate.version, spec=self.wanted.spec, model_digest=self.wanted.model_digest["value"],
+            environment=self.wanted.environment_definition, inputs=inputs, size=self.wanted.size,
+            champion=self.trial.champion() if self.gate.compares else None)
+
+    def begin(self) -> GateResult | GateJob:
+        return self._named(self.gate.begin(self.trial, self.spec))
+
+    def finish(self, outcome: JobOutcome) -> GateResult:
+        found = self._named(self.gate.finish(self.trial, self.spec, outcome))
+        assert isinstance(found, GateResult)
+        return found
+
+    def _named(self, found: GateResult | GateJob) -> GateResult | GateJob:
+        if isinstance(found, GateJob):
+            return found
+        return found.model_copy(update={"gate": self.wanted.name, "severity": self.spec.severity, "version": self.gate.version})
+
+    # --- jobs -----------------------------------------------------------------------------------------
+
+    @property
+    def job(self) -> str:
+        return gate_job(self.wanted.promotion, self.wanted.name)
+
+    @property
+    def workspace(self) -> str:
+        """Where gates' jobs run: in the candidate's own workspace."""
+        return self.wanted.target["workspace"]
+
+    def submit(self, jobs: Jobs, wanted: GateJob) -> None:
+        """Submit the gate's job unless it is there. Raises InvalidInput."""
+        tags = {"pilotage-promotion": self.wanted.promotion, "pilotage-role": "gate"}
+        experiment = "pilotage-gates"
+        if wanted.program is not None:
+            jobs.begin_program(ProgramSpec(
+                workspace=self.workspace, name=self.job, program=str(PROGRAMS / wanted.program), command=wanted.command,
+                environment=wanted.environment, model=self.trial.artifact_ref, compute=wanted.compute, tags=tags, experiment=experiment,
+                inputs={name: (given.type, given.value) for name, given in wanted.inputs.items()}))
+            return
+        if wanted.component is None:
+            raise InvalidInput(f"gate {self.wanted.name} asks for a job with neither a program nor a component")
+        pinned = self.wanted.components.get(wanted.component)
+        component = AssetRef.model_validate(pinned) if pinned else parse_asset(wanted.component, self.wanted.home)
+        jobs.begin(JobSpec(
+            workspace=self.workspace, name=self.job, component=component, output=wanted.output, compute=wanted.compute, tags=tags,
+            experiment=experiment, inputs={name: given.value for name, given in wanted.inputs.items()}, offered={
+                "model": self.wanted.model, "endpoint": self.wanted.target["endpoint"], "deployment": self.wanted.target["name"]}))
+
+    def outcome(self, jobs: Jobs) -> JobOutcome:
+        """What the job came to. Raises Busy-like errors through; a job that is not there was never submitted, or deleted."""
+        state = jobs.state(self.workspace, self.job)
+        if state is None:
+            return JobOutcome(name=self.job, status="Canceled", message="the job is not there any more")
+        files = jobs.written(self.workspace, self.job, RESULT_LIMIT)
+        return JobOutcome(name=self.job, status=state.status, message=state.message, files=files,
+                          metrics=jobs.metrics(self.workspace, self.job))
+
+
+def trial_id(*parts: str) -> str:
+    """Names a measurement that belongs to no promotion: `pilotage gates run`."""
+    return f"trial-{short_hash(*parts)}"

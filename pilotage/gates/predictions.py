@@ -1,0 +1,122 @@
+"""Predictions of a deployment for the rows of a table, and the metrics of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from itertools import batched
+from typing import Any
+
+from pilotage.domain.assets import Frozen
+from pilotage.errors import InvalidInput
+from pilotage.gates.interface import Trial
+from pilotage.ports import Answer
+
+BATCH = 500
+"""Rows a scoring request: well under the endpoint's payload limit."""
+
+
+class Unanswered(Exception):
+    """The model did not answer rows with one prediction each: its own fault, and the gate's verdict. The text says what came."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Labelled(Frozen):
+    """A holdout apart: what the model may see, and what it must say."""
+
+    features: list[str]
+    rows: list[list[Any]]
+    labels: list[Any]
+
+
+def labelled(columns: Sequence[str], rows: Sequence[Sequence[Any]], target: str, metric: str, of: str) -> Labelled:
+    """Split the label off. Raises InvalidInput for a column that is not there and for labels that the metric can't use."""
+    if target not in columns:
+        raise InvalidInput(f"the holdout {of} has no column {target!r} (it has {', '.join(columns)}): mend the gate's target")
+    at = list(columns).index(target)
+    labels = [row[at] for row in rows]
+    unusable = sum(value is None or (metric in ("mae", "rmse") and not is_number(value)) for value in labels)
+    if unusable:
+        raise InvalidInput(f"{unusable} of {len(rows)} rows of the holdout {of} have no {target!r} that {metric} can use")
+    return Labelled(features=[name for name in columns if name != target],
+                    rows=[[value for place, value in enumerate(row) if place != at] for row in rows], labels=labels)
+
+
+def predict(trial: Trial, features: Sequence[str], rows: Sequence[Sequence[Any]], *, champion: bool = False) -> list[Any]:
+    """One prediction a row, from the candidate's deployment or the champion's. Raises Unanswered."""
+    predicted: list[Any] = []
+    for batch in batched(rows, BATCH, strict=False):
+        body = {"input_data": {"columns": list(features), "index": list(range(len(batch))), "data": [list(row) for row in batch]}}
+        answer = trial.score(json.dumps(body).encode(), champion=champion)
+        values = predictions(answer)
+        if answer.status != 200 or values is None or len(values) != len(batch):
+            raise Unanswered(f"{len(batch)} holdout rows were answered {answer.status} with "
+                             f"{'no list' if values is None else f'{len(values)} predictions'}: {answer.body[:300]}", answer.status)
+        predicted += values
+    return predicted
+
+
+def predictions(answer: Answer) -> list[Any] | None:
+    """The predictions of an answer: a JSON list, bare or under `predictions`; None when there is none."""
+    try:
+        value = json.loads(answer.body)
+    except ValueError:
+        return None
+    if isinstance(value, dict):
+        value = value.get("predictions")
+    return value if isinstance(value, list) else None
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a prediction is a value: not null, NaN or infinite, nor are its parts."""
+    if isinstance(value, list):
+        return all(is_finite(item) for item in value)
+    if isinstance(value, dict):
+        return all(is_finite(item) for item in value.values())
+    return value is not None and (not isinstance(value, float) or math.isfinite(value))
+
+
+def is_same(label: Any, predicted: Any) -> bool:
+    """Numbers are compared as numbers (1 is 1.0), everything else as text: a file's "3" may be predicted as 3."""
+    if is_number(label) and is_number(predicted):
+        return bool(label == predicted)
+    return str(label) == str(predicted)
+
+
+def compute_metric(metric: str, truth: Sequence[Any], predicted: Sequence[Any]) -> float:
+    """mae and rmse in the label's unit; accuracy, balanced_accuracy and f1_macro as shares of 1.
+
+    Raises ValueError on unequal or empty input and for an unknown metric.
+    """
+    if not truth or len(truth) != len(predicted):
+        raise ValueError(f"{len(truth)} labels and {len(predicted)} predictions: they must pair, and be more than none")
+    if metric == "accuracy":
+        return sum(is_same(a, b) for a, b in zip(truth, predicted, strict=True)) / len(truth)
+    if metric in ("balanced_accuracy", "f1_macro"):
+        from sklearn.metrics import balanced_accuracy_score, f1_score
+
+        # As one alphabet: a file's "3" and a model's 3 are one class.
+        labels, said = [_class(value) for value in truth], [_class(value) for value in predicted]
+        if metric == "balanced_accuracy":
+            return float(balanced_accuracy_score(labels, said))
+        return float(f1_score(labels, said, average="macro", zero_division=0))
+    errors = [float(b) - float(a) for a, b in zip(truth, predicted, strict=True)]
+    if metric == "mae":
+        return math.fsum(abs(e) for e in errors) / len(errors)
+    if metric == "rmse":
+        return math.sqrt(math.fsum(e * e for e in errors) / len(errors))
+    raise ValueError(f"unknown metric {metric!r}: use mae, rmse, accuracy, balanced_accuracy or f1_macro")
+
+
+def _class(value: Any) -> str:
+    if is_number(value) and math.isfinite(value) and float(value).is_integer():
+        return str(int(value))
+    return str(value)

@@ -1,0 +1,128 @@
+"""What fits a signature: names, order, types, shapes, in every form of a request."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilotage.errors import InvalidInput
+from pilotage.gates.signature import Column, Signature, Tensor, misfits, read_signature
+from tests.support.trial import FakeTrial
+
+INPUTS = [{"name": "carrier", "type": "string", "required": True}, {"name": "hour", "type": "long", "required": True},
+          {"name": "distance", "type": "double", "required": True}, {"name": "note", "type": "string", "required": False}]
+
+
+def mlmodel(inputs: Any = INPUTS, outputs: Any = None) -> bytes:
+    told = json.dumps(outputs or [{"type": "double"}])
+    lines = ["flavors: {}", "signature:", f"  inputs: '{json.dumps(inputs)}'", f"  outputs: '{told}'"]
+    return "\n".join(lines).encode()
+
+
+SIGNATURE = Signature(columns=[Column(name="carrier", type="string"), Column(name="hour", type="long"),
+                               Column(name="distance", type="double"), Column(name="note", type="string", required=False)])
+GOOD = ["UA", 7, 100.5, None]
+NAMES = ["carrier", "hour", "distance", "note"]
+
+
+def split(columns: list[str], *rows: list[Any]) -> dict[str, Any]:
+    return {"input_data": {"columns": columns, "index": list(range(len(rows))), "data": list(rows)}}
+
+
+def told(request: dict[str, Any], signature: Signature = SIGNATURE) -> str:
+    return "; ".join(map(str, misfits(signature, request)))
+
+
+@pytest.mark.parametrize("request_", [
+    split(NAMES, GOOD, ["AA", 8, 7, "late"]), split(NAMES[:3], GOOD[:3]), {"dataframe_split": split(NAMES, GOOD)["input_data"]},
+    {"input_data": [{"carrier": "UA", "hour": 7, "distance": 1.0}]}, {"dataframe_records": [dict(zip(NAMES, GOOD, strict=True))]},
+    {"input_data": [GOOD]}, {"inputs": {"carrier": ["UA"], "hour": [7], "distance": [2], "note": ["x"]}},
+    {"input_data": {"data": [GOOD]}}, split(NAMES, ["UA", 7.0, float("nan"), None]),
+])
+def test_what_fits_is_let_through_in_every_form(request_: dict[str, Any]) -> None:
+    assert told(request_) == ""
+
+
+@pytest.mark.parametrize(("request_", "says"), [
+    (split(["hour", "carrier", "distance"], [7, "UA", 1.0]), "another order than the model's signature: the request has hour, carrier, "
+                                                              "distance; the signature carrier, hour, distance"),
+    ({"input_data": [{"hour": 7, "carrier": "UA", "distance": 1.0, "note": "x"}]}, "another order"),
+    (split(["carrier", "distance"], ["UA", 1.0]), "hour is missing"),
+    (split([*NAMES, "tail"], [*GOOD, "N1"]), "tail is not in the signature, which has carrier, hour, distance, note"),
+    (split(["carrier", "carrier", "hour", "distance"], ["UA", "AA", 7, 1.0]), "carrier is there twice"),
+    (split(NAMES, ["UA", "7", 1.0, None]), "row 1: hour is str '7'; the signature says long"),
+    (split(NAMES, GOOD, ["UA", 7.5, 1.0, None]), "row 2: hour is float '7.5'"),
+    (split(NAMES, ["UA", True, 1.0, None]), "hour is bool 'True'"),
+    (split(NAMES, [7, 7, 1.0, None]), "carrier is int '7'; the signature says string"),
+    (split(NAMES, ["UA", 7, "far", None]), "distance is str 'far'"), (split(NAMES, [None, 7, 1.0, None]), "carrier is null"),
+    (split(NAMES, ["UA", None, 1.0, None]), "hour is null"), (split(NAMES, ["UA", 7, 1.0]), "row 1: it has 3 values; there are 4 columns"),
+    (split(NAMES, ["UA", 2**70, 1.0, None]), "too large for long"),
+    ({"input_data": [["UA", 7, 1.0]]}, "it has 3 values; the signature has 4 columns"),
+    ({"input_data": [[7, "UA", 1.0, None]]}, "carrier is int '7'"),
+    ({"inputs": {"carrier": ["UA"], "hour": [7, 8], "distance": [1.0]}}, "not lists of one length"),
+    ({"data": 1}, "it has no input_data"), ({"input_data": "text"}, "neither rows nor columns"),
+    ({"input_data": {"columns": NAMES, "data": "x"}}, "no list of rows"),
+])
+def test_what_does_not_fit_is_told_with_its_place(request_: dict[str, Any], says: str) -> None:
+    assert says in told(request_)
+
+
+IMAGES = Signature(tensors=[Tensor(dtype="float64", shape=[-1, 2, 3])])
+PAIR = Signature(tensors=[Tensor(name="image", dtype="uint8", shape=[-1, 2]), Tensor(name="text", dtype="str", shape=[-1])])
+
+
+@pytest.mark.parametrize(("signature", "data", "says"), [
+    (IMAGES, [[[1, 2, 3], [4, 5, 6]]], ""), (IMAGES, [[[1.5] * 3] * 2] * 4, ""),
+    (IMAGES, [[[1, 2], [3, 4], [5, 6]]], "its shape is 1 x 3 x 2; the signature says any x 2 x 3"),
+    (IMAGES, [[1, 2, 3]], "its shape is 1 x 3"), (IMAGES, [[[1, 2, 3], [4, 5]]], "different lengths (2, 3)"),
+    (IMAGES, [[["1", 2, 3], [4, 5, 6]]], "it holds str '1'"), (IMAGES, 3, "its shape is a single value"),
+    (PAIR, {"image": [[1, 2]], "text": ["a"]}, ""), (PAIR, {"image": [[1, 2]]}, "the tensor text is missing"),
+    (PAIR, {"image": [[1, 2]], "text": ["a"], "x": [1]}, "the tensor x is not in the signature"),
+    (PAIR, {"image": [[1.5, 2]], "text": ["a"]}, "it holds 1.5; the signature says uint8"), (PAIR, [[1, 2]], "this names none"),
+])
+def test_tensors_have_shapes(signature: Signature, data: Any, says: str) -> None:
+    found = told({"input_data": data}, signature)
+    assert (found == "") if not says else (says in found)
+
+
+def test_it_is_read_from_the_models_own_file() -> None:
+    for path in ("MLmodel", "model/MLmodel"):
+        found = read_signature(FakeTrial(artifact_files={path: mlmodel()}))
+        assert found is not None
+        assert [(column.name, column.type, column.required) for column in found.columns] == [
+            (entry["name"], entry["type"], entry["required"]) for entry in INPUTS]
+    tensor = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 8, 8]}}]
+    found = read_signature(FakeTrial(artifact_files={"MLmodel": mlmodel(tensor, tensor)}))
+    assert found is not None
+    assert (found.tensors[0].shape, found.output_tensors[0].dtype) == ([-1, 8, 8], "float64")
+
+
+@pytest.mark.parametrize("files", [{}, {"model.pkl": b"x"}, {"a/b/MLmodel": mlmodel()}, {"MLmodel": b"flavors: {}"}, {"MLmodel": b""}])
+def test_a_model_may_have_none(files: dict[str, bytes]) -> None:
+    assert read_signature(FakeTrial(artifact_files=files)) is None
+
+
+@pytest.mark.parametrize("content", [b"signature: {inputs: '{'}", b"\xff\xfe", b"signature: {inputs: '[{}]'}", b"a: [", b"signature: x"])
+def test_one_that_cannot_be_read_is_told(content: bytes) -> None:
+    with pytest.raises(InvalidInput, match="MLmodel of the model can't be read"):
+        read_signature(FakeTrial(artifact_files={"MLmodel": content}))
+
+
+@given(st.permutations(NAMES))
+def test_any_other_order_of_the_columns_is_told(order: list[str]) -> None:
+    row = dict(zip(NAMES, GOOD, strict=True))
+    assert ("another order" in told(split(order, [row[name] for name in order]))) is (order != NAMES)
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+                    lambda inner: st.lists(inner, max_size=3)
+                    | st.dictionaries(st.sampled_from([*NAMES, "data", "columns"]), inner, max_size=3), max_leaves=12)
+
+
+@given(JSON, st.sampled_from([SIGNATURE, IMAGES, PAIR]))
+def test_no_request_breaks_it(data: Any, signature: Signature) -> None:
+    assert all(str(finding) for finding in misfits(signature, {"input_data": data}))
