@@ -28,7 +28,7 @@ def pin_model(payload: dict) -> dict:
 
 @effect
 def pin_assets(payload: dict) -> dict:
-    """{"policy"} -> {"environment": EnvironmentVersion | None, "data": {policy's text: DataVersion}}.
+    """{"policy"} -> {"environment": EnvironmentVersion | None, "data": {policy's text: DataVersion}, "components": {text: AssetRef}}.
 
     Labels are resolved here, once, in the policy's home workspace; everything later names versions.
     """
@@ -43,6 +43,7 @@ def pin_assets(payload: dict) -> dict:
             text: registry.data(registry.pin("data", parse_asset(text, policy.home))).model_dump(mode="json")
             for text in policy.data_texts()
         },
+        "components": {text: registry.pin("components", parse_asset(text, policy.home)).model_dump() for text in policy.component_texts()},
     }
 
 

@@ -1,95 +1,80 @@
-"""Activities that measure: they send requests to a deployment and let `domain.gates` judge the answers."""
+"""Activities that measure: a gate begins, its job (if it needs one) ends elsewhere, it finishes; and the rollout's check."""
 
 from __future__ import annotations
 
-import json
-import math
-from itertools import batched
+import logging
+from datetime import datetime
 from typing import Any
 
-from activities import samples
 from activities.effect import effect
 from pilotage.bootstrap import app
-from pilotage.domain.assets import DataVersion
-from pilotage.domain.gates import SampleAnswer, compute_metric, judge_metric, judge_smoke
-from pilotage.domain.policy import MetricGate, SmokeGate
-from pilotage.errors import InvalidInput, Throttled, Unavailable
-from pilotage.ports import Answer
+from pilotage.domain.assets import Submitter
+from pilotage.domain.gates import GateResult
+from pilotage.domain.policy import ApprovalRule, PromotionPolicy
+from pilotage.domain.waivers import apply_waivers
+from pilotage.gates.carrying import carried, may_carry
+from pilotage.gates.interface import GateJob
+from pilotage.gates.measuring import Measurement
+from pilotage.messages import GateRequest
 
-BATCH = 500
-"""Rows a scoring request: well under the endpoint's payload limit."""
-
-
-@effect
-def run_smoke(payload: dict) -> dict:
-    """{"workspace", "endpoint", "name", "gate": SmokeGate, "data": DataVersion} -> {"result": GateResult}."""
-    gate = SmokeGate.model_validate(payload["gate"])
-    answers = [_sample(payload, request, rows) for request, rows in samples.requests(DataVersion.model_validate(payload["data"]))]
-    return {"result": judge_smoke(gate, answers).model_dump(mode="json")}
+log = logging.getLogger("pilotage.gates")
 
 
 @effect
-def run_metric(payload: dict) -> dict:
-    """{..., "gate": MetricGate, "data": DataVersion} -> {"result": GateResult}: scored by the deployment, computed here."""
-    gate = MetricGate.model_validate(payload["gate"])
-    data = DataVersion.model_validate(payload["data"])
-    columns, rows = samples.table(data)
-    if gate.target not in columns:
-        raise InvalidInput(f"the holdout {data.id} has no column {gate.target!r} (it has {', '.join(columns)}): mend the gate's target")
-    label = columns.index(gate.target)
-    features = [name for name in columns if name != gate.target]
-    truth, predicted = [row[label] for row in rows], []
-    unlabelled = sum(value is None or (gate.metric != "accuracy" and not _is_number(value)) for value in truth)
-    if unlabelled:
-        raise InvalidInput(f"{unlabelled} of {len(rows)} rows of the holdout {data.id} have no {gate.target!r} that {gate.metric} can use")
-    for batch in batched(rows, BATCH, strict=False):
-        body = {"input_data": {"columns": features, "index": list(range(len(batch))),
-                               "data": [[value for at, value in enumerate(row) if at != label] for row in batch]}}
-        answer = _score(payload, body)
-        values = _predictions(answer)
-        if answer.status != 200 or values is None or len(values) != len(batch):
-            return {"result": {"gate": f"metric:{gate.metric}", "outcome": "failed", "evidence": {"status": answer.status},
-                               "message": f"{len(batch)} holdout rows were answered {answer.status} with "
-                                          f"{'no list' if values is None else f'{len(values)} predictions'}: {answer.body[:300]}"}}
-        predicted += values
-    countable = gate.metric == "accuracy" or all(map(_is_number, predicted))
-    value = compute_metric(gate.metric, truth, predicted) if rows and countable else math.nan
-    return {"result": judge_metric(gate, value=value, rows=len(rows), holdout=data.digest.value).model_dump(mode="json")}
+def begin_gate(payload: dict) -> dict:
+    """GateRequest -> {"result": GateResult} at once, or carried over; or {"job", "workspace"} that must end first."""
+    measurement = _measurement(payload)
+    gates = app().ledger.gates
+    if (earlier := gates.recall(measurement.key)) is not None:
+        result, promotion = earlier
+        if promotion != measurement.wanted.promotion and gates.read(result.report) is not None:
+            return {"result": carried(result, promotion, measurement.spec.severity).model_dump(mode="json")}
+    found = measurement.begin()
+    if isinstance(found, GateJob):
+        measurement.submit(app().jobs, found)
+        return {"result": None, "job": measurement.job, "workspace": measurement.workspace}
+    return {"result": _keep(measurement, found)}
 
 
-def _sample(payload: dict, request: dict[str, Any], rows: int) -> SampleAnswer:
-    answer = _score(payload, request)
-    values = _predictions(answer)
-    return SampleAnswer(
-        status=answer.status, rows_asked=rows, rows_predicted=None if values is None else len(values),
-        finite=values is not None and all(_is_finite(value) for value in values), seconds=answer.seconds, detail=answer.body[:500])
+@effect
+def finish_gate(payload: dict) -> dict:
+    """GateRequest -> {"result": GateResult}: judged by what the job wrote."""
+    measurement = _measurement(payload)
+    return {"result": _keep(measurement, measurement.finish(measurement.outcome(app().jobs)))}
 
 
-def _score(payload: dict, body: dict[str, Any]) -> Answer:
-    answer = app().deployments.score(payload["workspace"], payload["endpoint"], json.dumps(body).encode(), deployment=payload["name"])
-    if answer.status == 429:  # too many requests at once says nothing of the model
-        raise Throttled(f"{payload['endpoint']}/{payload['name']} asks for fewer requests")
-    if answer.status >= 500:  # a managed endpoint maps its model's failures to 424 and 408: 5xx is its own infrastructure
-        raise Unavailable(f"{payload['endpoint']} itself answered {answer.status}: {answer.body[:200]}")
-    return answer
+@effect
+def apply_waivers_to(payload: dict) -> dict:
+    """{"policy", "model", "version", "results", "submitters", "at"} -> {"results"}: those that a valid waiver covers say so."""
+    policy = PromotionPolicy.from_wire(payload["policy"])
+    rule = policy.production.approval
+    results = apply_waivers(
+        [GateResult.model_validate(result) for result in payload["results"]],
+        app().ledger.waivers.of(policy.name, payload["model"], payload["version"]), model=payload["model"], version=payload["version"],
+        rule=rule if isinstance(rule, ApprovalRule) else None, at=datetime.fromisoformat(payload["at"]),
+        submitters=[Submitter.model_validate(submitter) for submitter in payload["submitters"]])
+    return {"results": [result.model_dump(mode="json") for result in results]}
 
 
-def _predictions(answer: Answer) -> list[Any] | None:
-    """The predictions of an answer: a JSON list, bare or under `predictions`."""
-    try:
-        value = json.loads(answer.body)
-    except ValueError:
-        return None
-    if isinstance(value, dict):
-        value = value.get("predictions")
-    return value if isinstance(value, list) else None
+@effect
+def run_check(payload: dict) -> dict:
+    """GateRequest of a smoke gate -> {"result": GateResult}: the rollout's look at its new deployment. Nothing is carried over."""
+    measurement = _measurement(payload)
+    found = measurement.begin()
+    assert isinstance(found, GateResult)  # smoke needs no job
+    return {"result": app().ledger.gates.keep(found, measurement.wanted.promotion).model_dump(mode="json")}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _measurement(payload: dict) -> Measurement:
+    this = app()
+    return Measurement.of(GateRequest.read(payload), this.registry, this.deployments, this.clock)
 
 
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(_is_finite(item) for item in value)
-    return value is not None and (not isinstance(value, float) or math.isfinite(value))
+def _keep(measurement: Measurement, result: GateResult) -> dict[str, Any]:
+    """Evidence first, then the note that it may stand for equal measurements: a crash between the two only costs a repeat."""
+    gates = app().ledger.gates
+    kept = gates.keep(result, measurement.wanted.promotion)
+    if may_carry(kept):
+        gates.remember(measurement.key, kept, measurement.wanted.promotion)
+    log.info("gate %s of %s: %s: %s", kept.gate, measurement.wanted.promotion, kept.outcome, kept.message)
+    return kept.model_dump(mode="json")

@@ -23,8 +23,10 @@ class Activity(StrEnum):
     DEPLOYMENT_STATE = "deployment_state"
     BEGIN_DELETE_DEPLOYMENT = "begin_delete_deployment"
     # gates
-    RUN_SMOKE = "run_smoke"
-    RUN_METRIC = "run_metric"
+    BEGIN_GATE = "begin_gate"
+    FINISH_GATE = "finish_gate"
+    APPLY_WAIVERS = "apply_waivers_to"
+    RUN_CHECK = "run_check"
     # plan and approval
     MAKE_PLAN = "make_plan"
     OPEN_APPROVAL = "open_approval"

@@ -35,6 +35,12 @@ def explain(this: App, row: PromotionRow) -> dict[str, Any]:
     }
 
 
+def gate_results(this: App, promotion: str) -> list[dict[str, Any]]:
+    """The gates' results as the passport has them; empty before there are any."""
+    found: list[dict[str, Any]] = _last(this.ledger.passports.entries(promotion), "staging.gates").get("results", [])
+    return found
+
+
 def counted(this: App, request: ApprovalRequest) -> dict[str, Any]:
     """What the votes on an open request come to so far."""
     about = {"promotion": request.promotion, "stage": request.stage, "plan_hash": request.plan_hash}

@@ -36,6 +36,8 @@ from pilotage.errors import (
 
 log = logging.getLogger("pilotage.http")
 BODY_LIMIT = 64 * 1024
+PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+"""A page shows what it holds: it loads nothing, runs nothing and sends nothing."""
 RETRY_AFTER = "10"
 """Seconds."""
 
@@ -86,7 +88,8 @@ class Reply:
     """An answer."""
 
     status: int
-    value: dict[str, Any]
+    value: dict[str, Any] | str
+    """JSON; a text is an HTML page."""
     headers: dict[str, str] = field(default_factory=dict)
 
 
@@ -136,9 +139,11 @@ def _error(code: str, message: str) -> dict[str, Any]:
 
 
 def _respond(reply: Reply) -> func.HttpResponse:
+    page = isinstance(reply.value, str)
+    usual = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} | ({"Content-Security-Policy": PAGE_POLICY} if page else {})
     return func.HttpResponse(
-        json.dumps(reply.value, ensure_ascii=False), status_code=reply.status, mimetype="application/json", charset="utf-8",
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **reply.headers})
+        reply.value if isinstance(reply.value, str) else json.dumps(reply.value, ensure_ascii=False), status_code=reply.status,
+        mimetype="text/html" if page else "application/json", charset="utf-8", headers={**usual, **reply.headers})
 
 
 def _told(item: Any, model: type[BaseModel]) -> str:

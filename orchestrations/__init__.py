@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrations.approval import approval
 from orchestrations.drift import drift
+from orchestrations.gate import gate
 from orchestrations.promotion import promotion
 from orchestrations.retraining import retraining
 from orchestrations.rollback import rollback
@@ -11,4 +12,4 @@ from orchestrations.rollout import rollout
 from orchestrations.staging import staging
 from orchestrations.sweep import sweep
 
-ORCHESTRATORS = (promotion, staging, approval, rollout, rollback, drift, retraining, sweep)
+ORCHESTRATORS = (promotion, staging, gate, approval, rollout, rollback, drift, retraining, sweep)

@@ -84,7 +84,8 @@ def _promote(ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence:
     yield from evidence.enter(PromotionPhase.STAGING)
     staged = StagingResult.read((yield from _child(ctx, evidence, "staging", StagingRequest(
         promotion=wanted, cursor=evidence.cursor, model=registered["model"], environment=registered["environment"],
-        data=assets["data"]).wire())))
+        data=assets["data"], components=assets["components"], model_digest=pinned["digest"], submitters=submitters,
+        environment_definition=(assets["environment"] or {}).get("definition", "unpinned")).wire())))
     if staged.outcome != GateOutcome.PASSED:
         raise Ended(_STAGING_ENDS[GateOutcome(staged.outcome)], staged.message)
 

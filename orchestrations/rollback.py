@@ -16,7 +16,7 @@ from orchestrations.deploying import DEPLOYMENT_TIMEOUT, absent, create_deployme
 from orchestrations.evidence import Evidence, iso, now
 from orchestrations.steps import PATIENT, StepFailed, Steps, call, poll
 from pilotage.domain.phase import PromotionPhase
-from pilotage.domain.policy import parse_duration
+from pilotage.domain.strict import parse_duration
 from pilotage.messages import Cursor, RollbackRequest, RollbackResult
 
 ENDPOINT_TIMEOUT = timedelta(hours=1)

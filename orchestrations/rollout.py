@@ -14,6 +14,7 @@ from durabletask import task
 from activities.names import Activity
 from orchestrations.deploying import absent, create_deployment, delete_deployment
 from orchestrations.evidence import Evidence, iso, now
+from orchestrations.gate import gate_request
 from orchestrations.steps import PATIENT, StepFailed, Steps, call, poll
 from pilotage.domain.names import child_id
 from pilotage.domain.phase import PromotionPhase
@@ -179,11 +180,15 @@ def _check(
     ctx: task.OrchestrationContext, wanted: RolloutRequest, evidence: Evidence, target: dict[str, Any], when: str
 ) -> Steps:
     """Ask the new deployment itself, by header, so the answer does not depend on the traffic's dice."""
-    gate = wanted.promotion.parsed_policy().rollout.check
+    policy = wanted.promotion.parsed_policy()
+    gate = policy.rollout.check
     if gate is None:
         return
-    result = (yield from call(ctx, Activity.RUN_SMOKE, {
-        **target, "gate": gate.model_dump(mode="json"), "data": wanted.data[gate.samples]}))["result"]
+    plan = wanted.plan
+    result = (yield from call(ctx, Activity.RUN_CHECK, gate_request(
+        "smoke", "smoke", gate, wanted.promotion, policy.production, target, model=plan.model, data=wanted.data, model_digest={
+            "value": plan.model_digest, "files": 0, "size": 0}, environment=plan.environment,
+        environment_definition=plan.environment_definition)))["result"]
     yield from evidence.outcome("rollout.check", {"when": when, "result": result})
     if result["outcome"] != "passed":
         phase = PromotionPhase.FAILED if result["outcome"] == "failed" else PromotionPhase.ERRORED

@@ -9,10 +9,12 @@ from durabletask import task
 
 from activities.names import Activity
 from orchestrations.deploying import absent, create_deployment, delete_deployment
-from orchestrations.evidence import Evidence
-from orchestrations.steps import StepFailed, Steps, answer, call, poll, start
+from orchestrations.evidence import Evidence, iso, now
+from orchestrations.gate import gate_request
+from orchestrations.steps import StepFailed, Steps, call, child_failed, poll
+from pilotage.domain.gate_specs import ALONE
 from pilotage.domain.gates import GateOutcome, GateResult, overall
-from pilotage.domain.names import staging_deployment
+from pilotage.domain.names import child_id, gate_job, staging_deployment
 from pilotage.domain.phase import PromotionPhase
 from pilotage.domain.policy import Gate
 from pilotage.messages import StagingRequest, StagingResult
@@ -41,7 +43,7 @@ def staging(ctx: task.OrchestrationContext, request: dict) -> Steps:
         # The verdict stands; what is left carries the promotion's tag and the sweeper takes it.
         yield from evidence.outcome("staging.teardown", {**target, "state": "left to the sweeper", "error": f"{failed.kind}: {failed}"})
     verdict = overall(results)
-    message = "; ".join(f"{r.gate}: {r.message}" for r in results if verdict is GateOutcome.PASSED or r.outcome is not GateOutcome.PASSED)
+    message = "; ".join(f"{r.gate}: {r.message}" for r in results if verdict is GateOutcome.PASSED or r.blocks)
     return StagingResult(cursor=evidence.cursor, outcome=verdict.value, message=message,
                          results=[r.model_dump(mode="json") for r in results]).wire()
 
@@ -58,23 +60,66 @@ def _test(ctx: task.OrchestrationContext, wanted: StagingRequest, evidence: Evid
         return [GateResult(gate="deploy", outcome=GateOutcome.FAILED, message=f"the candidate's deployment did not start: {why}")]
     yield from evidence.outcome("staging.deploy", {**target, "model": deployed["deployment"]["model"]})
 
-    running = [(gate, _start(ctx, gate, wanted, target)) for gate in stage.gates]
-    results = []
-    for gate, pending in running:
-        # One by one, though all run: a gate that errs must not hide the others' verdicts.
-        try:
-            result = yield from answer(_activity(gate), pending)
-            results.append(GateResult.model_validate(result["result"]))
-        except StepFailed as failed:
-            results.append(GateResult(gate=gate.kind, outcome=GateOutcome.ERRORED, message=f"{failed.kind}: {failed}"))
-    return results
+    results = yield from _run_gates(ctx, wanted, target)
+    return (yield from _apply_waivers(ctx, wanted, results))
 
 
-def _activity(gate: Gate) -> Activity:
-    return Activity.RUN_SMOKE if gate.smoke else Activity.RUN_METRIC
+def _run_gates(ctx: task.OrchestrationContext, wanted: StagingRequest, target: dict[str, Any]) -> Steps:
+    """Gates side by side, those that must have the deployment to themselves after the others. One that errs hides no other's verdict;
+    with `fail_fast` the first failure ends the wait for the rest."""
+    stage = wanted.promotion.parsed_policy().staging
+    found: dict[str, GateResult] = {}
+    for alone in (False, True):
+        wave = [gate for gate in stage.gates if (gate.kind in ALONE) is alone]
+        if not (stage.fail_fast and _failed(found)):
+            yield from _wave(ctx, wanted, target, wave, found, stage.fail_fast)
+    for gate in stage.gates:
+        if gate.name not in found:
+            found[gate.name] = GateResult(gate=gate.name, outcome=GateOutcome.INCONCLUSIVE, severity=gate.spec.severity,
+                                          message="stopped, because another gate had failed (fail_fast)")
+            yield from call(ctx, Activity.CANCEL_JOB, {"workspace": stage.workspace, "name": gate_job(wanted.promotion.id, gate.name)})
+    return [found[gate.name] for gate in stage.gates]
+
+
+def _wave(ctx: task.OrchestrationContext, wanted: StagingRequest, target: dict[str, Any], gates: list[Gate], found: dict[str, GateResult],
+          fail_fast: bool) -> Steps:
+    pending = {gate.name: _start(ctx, gate, wanted, target) for gate in gates}
+    while waiting := [name for name in pending if name not in found]:
+        yield task.when_any([pending[name] for name in waiting])
+        for name in waiting:
+            if pending[name].is_complete:
+                found[name] = _result(name, pending[name])
+        if fail_fast and _failed(found):
+            return
+
+
+def _failed(found: dict[str, GateResult]) -> bool:
+    return any(result.blocks and result.outcome is GateOutcome.FAILED for result in found.values())
 
 
 def _start(ctx: task.OrchestrationContext, gate: Gate, wanted: StagingRequest, target: dict[str, Any]) -> task.Task[Any]:
-    text = gate.smoke.samples if gate.smoke else gate.metric.holdout if gate.metric else ""
-    return start(ctx, _activity(gate), {
-        **target, "gate": gate.model_dump(mode="json", exclude_none=True)[gate.kind], "data": wanted.data[text]})
+    """Begin one gate as a sub-orchestration: it waits for its job, and for its timeout, by itself."""
+    stage = wanted.promotion.parsed_policy().staging
+    message = gate_request(gate.kind, gate.name, gate.spec, wanted.promotion, stage, target, model=wanted.model, data=wanted.data,
+                           model_digest=wanted.model_digest, environment=wanted.environment, components=wanted.components,
+                           environment_definition=wanted.environment_definition)
+    # The SDK does not hand its own version on to sub-orchestrations.
+    return ctx.call_sub_orchestrator("gate", input=message, instance_id=child_id(ctx.instance_id, f"gate-{gate.name}"), version=ctx.version)
+
+
+def _result(name: str, ended: task.Task[Any]) -> GateResult:
+    try:
+        return GateResult.model_validate(ended.get_result()["result"])
+    except task.TaskFailedError as failure:
+        failed = child_failed("gate", failure)
+        return GateResult(gate=name, outcome=GateOutcome.ERRORED, message=f"{failed.kind}: {failed}")
+
+
+def _apply_waivers(ctx: task.OrchestrationContext, wanted: StagingRequest, results: list[GateResult]) -> Steps:
+    if not any(result.blocks and result.outcome is GateOutcome.FAILED for result in results):
+        return results
+    answered = yield from call(ctx, Activity.APPLY_WAIVERS, {
+        "policy": wanted.promotion.policy, "model": wanted.promotion.source.name, "version": wanted.promotion.source.version,
+        "results": [result.model_dump(mode="json") for result in results], "at": iso(now(ctx)),
+        "submitters": [submitter.model_dump() for submitter in wanted.submitters]})
+    return [GateResult.model_validate(result) for result in answered["results"]]

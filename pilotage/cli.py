@@ -20,14 +20,17 @@ from pilotage.bootstrap import app as pilotage_app
 from pilotage.client import PilotageClient
 from pilotage.console import out, short_time, shorten, show_json, show_promotion, show_promotions, table
 from pilotage.errors import InvalidInput, PilotageError
+from pilotage.gates_cli import app as gates
 from pilotage.ledger import dead_letters
 from pilotage.policies.folder import GUARDRAILS, SUFFIXES, load
 from pilotage.policies.schema import schema_text
+from pilotage.policies.words import describe
 
 app = typer.Typer(help="Event-driven promotion for Azure Machine Learning.", no_args_is_help=True, pretty_exceptions_enable=False)
 policy = typer.Typer(help="Promotion policies.", no_args_is_help=True)
 promotions = typer.Typer(help="Promotions under way and done.", no_args_is_help=True)
 events = typer.Typer(help="Events that were refused or given up.", no_args_is_help=True)
+app.add_typer(gates, name="gates")
 app.add_typer(policy, name="policy")
 app.add_typer(promotions, name="promotions")
 app.add_typer(events, name="events")
@@ -53,9 +56,13 @@ def telling() -> Iterator[None]:
 def policy_check(
     files: Annotated[list[Path] | None, typer.Argument(help="Policy files or folders; the folder `policies` when none are given.")] = None,
     guardrails: Annotated[Path | None, typer.Option(help=f"The guardrails; {GUARDRAILS} beside the first file when not given.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell in words what the policies will do.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Read policies as the app does, and say what is wrong with them: file, line and fix. Ends with 1 when anything is."""
+    """Read policies as the app does, and say what is wrong with them: file, line and fix; and in words what they will do.
+
+    Ends with 1 when anything is wrong.
+    """
     with telling():
         paths = _policy_files(files or [Path("policies")])
         loaded = load(paths, guardrails or (paths[0].parent / GUARDRAILS))
@@ -68,6 +75,8 @@ def policy_check(
         for found in loaded.policies:
             stage = found.production
             out().print(f"ok: {found.name} ({found.match.model} to {stage.workspace}/{stage.target.endpoint})", markup=False)
+            for line in () if quiet else describe(found):
+                out().print(f"    {line}", markup=False)
     raise typer.Exit(1 if loaded.problems else 0)
 
 
@@ -92,6 +101,36 @@ def promotions_list(
 def promotions_show(promotion: Promotion, url: Url = None, as_json: Json = False) -> None:
     """Explain one promotion: its steps, gates, plan and approval."""
     _ask(url, lambda client: client.promotion(promotion), as_json, show_promotion)
+
+
+@app.command()
+def report(
+    promotion: Promotion,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the page here; <promotion>.html when not given.")] = None,
+    url: Url = None, as_json: Json = False,
+) -> None:
+    """The gates' report of a promotion: a page with plots, or with --json the values."""
+    with telling():
+        client = PilotageClient.from_environment(url)
+        if as_json:
+            show_json(client.evidence(promotion))
+            return
+        target = output or Path(f"{promotion}.html")
+        target.write_text(client.report(promotion), encoding="utf-8")
+    out().print(f"{target}: open it in a browser", markup=False)
+
+
+@app.command()
+def waive(
+    promotion: Promotion,
+    gate: Annotated[str, typer.Option(help="The failed gate, such as responsible_ai.")],
+    reason: Annotated[str, typer.Option(help="Why it may be passed over, for the record.")],
+    expires: Annotated[str, typer.Option(help="Until when, such as 2026-12-31T12:00:00Z.")],
+    url: Url = None, as_json: Json = False,
+) -> None:
+    """Pass over a failed gate, under your name; `retry` then goes on."""
+    _ask(url, lambda client: client.waive(promotion, gate, reason, expires), as_json,
+         lambda answer: out().print(f"recorded until {answer['waiver']['expires']}; now: pilotage retry {promotion}", markup=False))
 
 
 @app.command()

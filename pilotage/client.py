@@ -59,6 +59,18 @@ class PilotageClient:
         told = {name: value for name, value in about.items() if value is not None}
         return self._call("POST", "/api/promotions", json={"model": model, "version": version, **told})
 
+    def report(self, promotion: str) -> str:
+        """The gates' report as a page of HTML."""
+        return self._send("GET", f"/api/promotions/{quote(promotion, safe='')}/report").text
+
+    def evidence(self, promotion: str) -> dict[str, Any]:
+        """The same as values."""
+        return self._call("GET", f"/api/promotions/{quote(promotion, safe='')}/report", params={"format": "json"})
+
+    def waive(self, promotion: str, gate: str, reason: str, expires: str) -> dict[str, Any]:
+        return self._call("POST", f"/api/promotions/{quote(promotion, safe='')}/waivers",
+                          json={"gate": gate, "reason": reason, "expires": expires})
+
     def retry(self, promotion: str) -> dict[str, Any]:
         return self._call("POST", f"/api/promotions/{quote(promotion, safe='')}/retry", json={})
 
@@ -70,19 +82,30 @@ class PilotageClient:
                           json={"decision": decision, "reason": reason, "token": link_token})
 
     def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        response = self._send(method, path, **options)
+        value = _json(response)
+        if isinstance(value, dict):
+            return value
+        raise _stranger(method, path, response)
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise Unavailable(f"{self._http.base_url} did not answer ({type(error).__name__}): "
                               "is FUNCTIONS_URL right, and the app up?") from error
+        if response.is_success:
+            return response
         value = _json(response)
-        if response.is_success and isinstance(value, dict):
-            return value
         told = value.get("error") if isinstance(value, dict) else None
         if isinstance(told, dict):
             raise Refused(response.status_code, str(told.get("code", "")), str(told.get("message", "")))
-        raise Refused(response.status_code, "", f"{method} {path} was answered {response.status_code} by something that is not Pilotage: "
-                      "is FUNCTIONS_URL the app's address?")
+        raise _stranger(method, path, response)
+
+
+def _stranger(method: str, path: str, response: httpx.Response) -> Refused:
+    return Refused(response.status_code, "", f"{method} {path} was answered {response.status_code} by something that is not Pilotage: "
+                   "is FUNCTIONS_URL the app's address?")
 
 
 def signed_in_token(audience: str) -> str:

@@ -20,6 +20,10 @@ class InvalidInput(PilotageError):
     """The input is not valid; the message names the field and the fix."""
 
 
+class TooLarge(InvalidInput):
+    """The data is larger than what a function reads; it belongs in an Azure ML job."""
+
+
 class InvalidPolicy(InvalidInput):
     """A promotion policy is not valid; the message names the file, the line and the fix."""
 

@@ -90,7 +90,45 @@ class StagingRequest(Message):
     environment: str | None
     data: dict[str, dict[str, Any]]
     """The policy's text of each data asset -> DataVersion (pinned)."""
+    components: dict[str, dict[str, Any]] = {}
+    """The policy's text of each component -> AssetRef (pinned)."""
+    model_digest: dict[str, Any] = {}
+    """ArtifactDigest of the model."""
+    environment_definition: str = "unpinned"
+    submitters: list[Submitter] = []
     tags: dict[str, str] = {}
+
+
+class GateRequest(Message):
+    """Input of `gate`, and of its activities: one gate of one candidate."""
+
+    promotion: str
+    """The promotion, or the trial by hand, for which it is measured."""
+    name: str
+    """What the result is called."""
+    kind: str
+    spec: dict[str, Any]
+    """The gate's spec, as the policy has it."""
+    home: str
+    """Workspace in which short asset texts are resolved."""
+    source: AssetRef
+    """The model as registered, with its properties."""
+    model: str
+    """Asset id of the version that is deployed."""
+    model_digest: dict[str, Any]
+    """ArtifactDigest."""
+    environment: str | None = None
+    environment_definition: str = "unpinned"
+    data: dict[str, dict[str, Any]] = {}
+    """The policy's text of each data asset -> DataVersion."""
+    components: dict[str, dict[str, Any]] = {}
+    """The policy's text of each component -> AssetRef (pinned)."""
+    target: dict[str, str]
+    """{"workspace", "endpoint", "name"} of the candidate's deployment."""
+    size: dict[str, Any] = {}
+    """{"instance_type", "instances"} of it."""
+    production: dict[str, str] = {}
+    """{"workspace", "endpoint"} where the champion serves."""
 
 
 class StagingResult(Message):

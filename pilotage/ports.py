@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from pilotage.domain.access import Actor
 from pilotage.domain.assets import (
     ArtifactDigest,
@@ -26,6 +28,13 @@ from pilotage.domain.policy import Guardrails, PromotionPolicy
 class Clock(Protocol):
     def now(self) -> datetime:
         """UTC, aware. Orchestrations never use it: they have their context's time."""
+
+
+class ArtifactFile(Frozen):
+    """One file of an artifact; `path` is below the artifact's root, `size` in bytes."""
+
+    path: str
+    size: int
 
 
 class ModelRegistry(Protocol):
@@ -62,7 +71,13 @@ class ModelRegistry(Protocol):
         """Raises NotFound. Reads the files to digest them."""
 
     def read_data(self, ref: AssetRef, limit: int) -> list[tuple[str, bytes]]:
-        """Files (path, content) of a pinned data asset, sorted by path. Raises InvalidInput over `limit` bytes in all."""
+        """Files (path, content) of a pinned data asset, sorted by path. Raises TooLarge over `limit` bytes in all."""
+
+    def model_files(self, ref: AssetRef) -> list[ArtifactFile]:
+        """The files of a model, sorted by path; none is read. Raises NotFound."""
+
+    def read_model_file(self, ref: AssetRef, path: str, limit: int) -> bytes:
+        """One file of a model. Raises TooLarge over `limit` bytes, NotFound."""
 
 
 class EndpointState(Frozen):
@@ -106,6 +121,13 @@ class Answer(Frozen):
     deployment: str = ""
 
 
+class ScoringAddress(Frozen):
+    """How one deployment is reached by whoever sends many requests: URL and headers, of which one is a secret (no repr shows them)."""
+
+    url: str
+    headers: dict[str, str] = Field(repr=False)
+
+
 class Deployments(Protocol):
     """Managed online endpoints. `begin_*` returns once Azure has accepted; the state is polled."""
 
@@ -125,10 +147,16 @@ class Deployments(Protocol):
 
     def begin_delete_deployment(self, workspace: str, endpoint: str, name: str) -> None: ...
 
+    def begin_delete_endpoint(self, workspace: str, name: str) -> None:
+        """Delete an endpoint with what is on it; absent is fine. Only for those that a rehearsal made for itself."""
+
     def logs(self, workspace: str, endpoint: str, name: str, lines: int = 50) -> str: ...
 
     def score(self, workspace: str, endpoint: str, body: bytes, deployment: str | None = None) -> Answer:
         """Send one scoring request; any HTTP status is an answer. Raises Unavailable when there is none."""
+
+    def address(self, workspace: str, endpoint: str, deployment: str) -> ScoringAddress:
+        """Where one deployment is reached, by whoever sends many requests. Raises NotFound."""
 
 
 class JobSpec(Frozen):
@@ -140,6 +168,28 @@ class JobSpec(Frozen):
     """Pinned."""
     inputs: dict[str, str]
     """Input -> literal, or data asset id."""
+    compute: str
+    tags: dict[str, str] = {}
+    experiment: str
+    output: str | None = None
+    """The component's output that is read back when the job has ended; None: none is."""
+    offered: dict[str, str] = {}
+    """Inputs that are given where the component declares them: name -> literal or asset id."""
+
+
+class ProgramSpec(Frozen):
+    """A program of ours to run as a job under a deterministic name; what it writes into its output `result` is read back."""
+
+    workspace: str
+    name: str
+    program: str
+    """Folder with the code, on this machine."""
+    command: str
+    environment: str | None
+    """Asset id; None: built from the model's own conda file (`model` must then be an MLflow model)."""
+    model: AssetRef
+    inputs: dict[str, tuple[str, str]]
+    """Name -> (type, asset id or literal)."""
     compute: str
     tags: dict[str, str] = {}
     experiment: str
@@ -161,6 +211,18 @@ class Jobs(Protocol):
         """Submit; does nothing when the job exists. Raises NotFound for an unknown component or input."""
 
     def state(self, workspace: str, name: str) -> JobState | None: ...
+
+    def begin_program(self, spec: ProgramSpec) -> None:
+        """Submit; does nothing when the job exists. The program's folder is uploaded with it."""
+
+    def written(self, workspace: str, name: str, limit: int) -> list[tuple[str, bytes]]:
+        """(path, content) of what a job wrote into the output that is read back, sorted; empty when it wrote nothing.
+
+        Raises TooLarge over `limit` bytes in all.
+        """
+
+    def metrics(self, workspace: str, name: str) -> dict[str, float]:
+        """What the job and its steps logged by MLflow: last values by name; empty when they logged nothing."""
 
     def cancel(self, workspace: str, name: str) -> None: ...
 

@@ -47,8 +47,8 @@ class _WorkspaceEntry(BaseModel):
     client_id: str | None = None
 
 
-class Settings(BaseModel):
-    """The validated settings. Secrets are `SecretStr`: neither repr nor logs show them."""
+class AzureSettings(BaseModel):
+    """Where the workspaces and registries are: all that is needed to work in them, such as on a data scientist's machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -59,39 +59,8 @@ class Settings(BaseModel):
         description='JSON such as {"mlw-prod": {"resource_group": "rg-prod", "client_id": "<identity>"}}, or nothing')
     registry_client_id: Text | None = Field(
         None, alias="PILOTAGE_REGISTRY_CLIENT_ID", description="client id of the identity that writes to registries, or nothing")
-    ledger_blob_url: Https = Field(alias="PILOTAGE_LEDGER_BLOB_URL", description="such as https://account.blob.core.windows.net")
-    ledger_table_url: Https = Field(alias="PILOTAGE_LEDGER_TABLE_URL", description="such as https://account.table.core.windows.net")
-    ledger_container: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{2,62}$")] = Field(
-        "pilotage", alias="PILOTAGE_LEDGER_CONTAINER",
-        description="3 to 63 lower-case letters and digits, a letter first: it names a blob container and a table")
-    policies: Path = Field(_ROOT / "policies", alias="PILOTAGE_POLICIES", description="the folder with the promotion policies")
-    auth_issuer: Url = Field(
-        alias="PILOTAGE_AUTH_ISSUER", description="such as https://login.microsoftonline.com/<tenant id>/v2.0")
-    auth_audience: Text = Field("api://pilotage", alias="PILOTAGE_AUTH_AUDIENCE", description="the app registration's id or URI")
-    link_key: SecretStr = Field(
-        alias="PILOTAGE_LINK_KEY", description=f"a random secret of at least {LINK_KEY_BYTES} bytes, such as `openssl rand -hex 32` prints")
-    base_url: Url = Field(alias="PILOTAGE_BASE_URL", description="the app's public address, such as https://pilotage.azurewebsites.net")
-    notify_webhook: SecretStr | None = Field(
-        None, alias="PILOTAGE_NOTIFY_WEBHOOK", description="an http(s) URL that accepts JSON, or nothing")
-    dead_letter_container: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")] = Field(
-        "event-grid-dead-letters", alias="PILOTAGE_DEAD_LETTER_CONTAINER", description="a blob container's name")
-    clock_file: Path | None = Field(None, alias="PILOTAGE_CLOCK_FILE", description="path of a file that shifts the clock, or nothing")
     cloud_metadata_url: Url | None = Field(
         None, alias="ARM_CLOUD_METADATA_URL", description="where the cloud's endpoints are published, for clouds other than the public one")
-
-    @field_validator("link_key")
-    @classmethod
-    def _long_enough(cls, value: SecretStr) -> SecretStr:
-        if len(value.get_secret_value().encode()) < LINK_KEY_BYTES:
-            raise ValueError("it is too short")
-        return value
-
-    @field_validator("notify_webhook")
-    @classmethod
-    def _is_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("https://", "http://")):
-            raise ValueError("it is not a URL")
-        return value
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -101,7 +70,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(found)
         except ValidationError as error:
-            raise InvalidInput("settings: " + "; ".join(_problems(error))) from None
+            raise InvalidInput("settings: " + "; ".join(_problems(error, cls))) from None
 
     def workspace(self, name: str) -> WorkspaceSettings:
         """Where a workspace that a policy names is; names are case-insensitive.
@@ -120,9 +89,45 @@ class Settings(BaseModel):
             resource_group=entry.resource_group or self.resource_group, client_id=entry.client_id)
 
 
-def _problems(error: ValidationError) -> list[str]:
+class Settings(AzureSettings):
+    """The validated settings. Secrets are `SecretStr`: neither repr nor logs show them."""
+
+    ledger_blob_url: Https = Field(alias="PILOTAGE_LEDGER_BLOB_URL", description="such as https://account.blob.core.windows.net")
+    ledger_table_url: Https = Field(alias="PILOTAGE_LEDGER_TABLE_URL", description="such as https://account.table.core.windows.net")
+    ledger_container: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]{2,62}$")] = Field(
+        "pilotage", alias="PILOTAGE_LEDGER_CONTAINER",
+        description="3 to 63 lower-case letters and digits, a letter first: it names a blob container and a table")
+    policies: Path = Field(_ROOT / "policies", alias="PILOTAGE_POLICIES", description="the folder with the promotion policies")
+    auth_issuer: Url = Field(
+        alias="PILOTAGE_AUTH_ISSUER", description="such as https://login.microsoftonline.com/<tenant id>/v2.0")
+    auth_audience: Text = Field("api://pilotage", alias="PILOTAGE_AUTH_AUDIENCE", description="the app registration's id or URI")
+    link_key: SecretStr = Field(
+        alias="PILOTAGE_LINK_KEY", description=f"a random secret of at least {LINK_KEY_BYTES} bytes, such as `openssl rand -hex 32` prints")
+    base_url: Url = Field(alias="PILOTAGE_BASE_URL", description="the app's public address, such as https://pilotage.azurewebsites.net")
+    notify_webhook: SecretStr | None = Field(
+        None, alias="PILOTAGE_NOTIFY_WEBHOOK", description="an http(s) URL that accepts JSON, or nothing")
+    dead_letter_container: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")] = Field(
+        "event-grid-dead-letters", alias="PILOTAGE_DEAD_LETTER_CONTAINER", description="a blob container's name")
+    clock_file: Path | None = Field(None, alias="PILOTAGE_CLOCK_FILE", description="path of a file that shifts the clock, or nothing")
+
+    @field_validator("link_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value().encode()) < LINK_KEY_BYTES:
+            raise ValueError("it is too short")
+        return value
+
+    @field_validator("notify_webhook")
+    @classmethod
+    def _is_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("https://", "http://")):
+            raise ValueError("it is not a URL")
+        return value
+
+
+def _problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One sentence a variable; never the value, which may be a secret."""
-    fixes = {field.alias: field.description for field in Settings.model_fields.values()}
+    fixes = {field.alias: field.description for field in model.model_fields.values()}
     problems: dict[str, str] = {}
     for item in error.errors(include_input=False, include_url=False):
         name = str(item["loc"][0])

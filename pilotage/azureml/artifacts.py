@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pilotage.azure_errors import azure_errors
 from pilotage.domain.assets import ArtifactDigest, BlobDigest
-from pilotage.errors import InvalidInput, NotFound
+from pilotage.errors import NotFound, TooLarge
+from pilotage.ports import ArtifactFile
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -48,15 +49,31 @@ class Artifact:
                 return ArtifactDigest.of(_all(readers, lambda file: _digest(container, file), files))
 
     def read(self, limit: int) -> list[tuple[str, bytes]]:
-        """(path, content) of every file, sorted by path. Raises InvalidInput over `limit` bytes in all."""
+        """(path, content) of every file, sorted by path. Raises TooLarge over `limit` bytes in all."""
         with self._container() as container:
             files = self._files(container)
             total = sum(file.size for file in files)
             if total > limit:
-                raise InvalidInput(f"{self._at.url}/{self._at.path} holds {total} bytes in {len(files)} files; the limit is {limit}")
+                raise TooLarge(f"{self._at.url}/{self._at.path} holds {total} bytes in {len(files)} files; the limit is {limit}")
             with azure_errors(f"read {self._at.url}/{self._at.path}", STORAGE_ROLE), ThreadPoolExecutor(READERS) as readers:
                 contents = _all(readers, lambda file: b"".join(_chunks(container, file)), files)
         return sorted(zip([file.path for file in files], contents, strict=True))
+
+    def contents(self) -> list[ArtifactFile]:
+        """The files, sorted by path; none is read. Raises NotFound when there is none."""
+        with self._container() as container:
+            return sorted((ArtifactFile(path=file.path, size=file.size) for file in self._files(container)), key=lambda file: file.path)
+
+    def read_file(self, path: str, limit: int) -> bytes:
+        """One file. Raises NotFound, TooLarge over `limit` bytes."""
+        with self._container() as container:
+            found = next((file for file in self._files(container) if file.path == path), None)
+            if found is None:
+                raise NotFound(f"{self._at.url}/{self._at.path} holds no file {path}")
+            if found.size > limit:
+                raise TooLarge(f"{path} holds {found.size} bytes; the limit is {limit}")
+            with azure_errors(f"read {self._at.url}/{found.blob}", STORAGE_ROLE):
+                return b"".join(_chunks(container, found))
 
     @contextmanager
     def _container(self) -> Iterator[ContainerClient]:

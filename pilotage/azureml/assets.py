@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pilotage.azure_errors import azure_errors
 from pilotage.azureml.artifacts import Artifact
 from pilotage.azureml.connections import REGISTRY_ROLE, WORKSPACE_ROLE, Connections
+from pilotage.azureml.datastores import in_datastore
 from pilotage.azureml.history import RunHistory, owner
-from pilotage.azureml.locations import BlobPath, DatastorePath, job_of_path, parse_location
+from pilotage.azureml.locations import DatastorePath, job_of_path, parse_location
 from pilotage.azureml.sdk import word
 from pilotage.domain.assets import ArtifactDigest, AssetRef, DataVersion, EnvironmentVersion, ModelVersion, Submitter
 from pilotage.domain.canonical import digest
 from pilotage.errors import Busy, Conflict, InvalidInput, NotFound
+from pilotage.ports import ArtifactFile
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -52,9 +55,21 @@ class WorkspaceModelRegistry:
 
     def model_digest(self, ref: AssetRef) -> ArtifactDigest:
         """Digest of the model's files, read from where this version's own path says. Raises NotFound."""
-        with self._asking(ref, f"read model {ref}") as client:
-            path = str(client.models.get(name=ref.name, version=ref.version).path or "")
-        return self._artifact(ref, "models", path).digest()
+        return self._model_artifact(ref).digest()
+
+    def register(self, folder: Path, workspace: str, name: str, kind: str, tags: Mapping[str, str]) -> AssetRef:
+        """Upload a local folder as the next version of a model, for a rehearsal; `archive` puts it away."""
+        from azure.ai.ml.entities import Model
+
+        at = AssetRef(name=name, version="@latest", workspace=workspace)
+        with self._asking(at, f"register {folder} as {name} in {workspace}") as client:
+            made = client.models.create_or_update(Model(name=name, path=str(folder), type=kind, tags=dict(tags)))
+        return at.model_copy(update={"version": str(made.version)})
+
+    def archive(self, ref: AssetRef) -> None:
+        """Hide a version from lists; models that were ever deployed can't be deleted."""
+        with self._asking(ref, f"archive {ref}") as client:
+            client.models.archive(name=ref.name, version=ref.version)
 
     def submitters(self, model: ModelVersion) -> list[Submitter]:
         """The registrant and, where the model came from a job, whoever submitted that job.
@@ -112,17 +127,30 @@ class WorkspaceModelRegistry:
 
     def data(self, ref: AssetRef) -> DataVersion:
         """Raises NotFound. Reads the files to digest them."""
-        asset_id, uri = self._data_uri(ref)
-        return DataVersion(ref=ref, id=asset_id, uri=uri, digest=self._artifact(ref, "data", uri).digest())
+        found = self._data(ref)
+        return DataVersion(ref=ref, id=_asset_id(ref, "data", found.id), uri=str(found.path), type=word(found.type) or "uri_folder",
+                           digest=self._artifact(ref, "data", str(found.path)).digest())
 
     def read_data(self, ref: AssetRef, limit: int) -> list[tuple[str, bytes]]:
-        """Files (path, content) of a pinned data asset, sorted by path. Raises InvalidInput over `limit` bytes in all."""
-        return self._artifact(ref, "data", self._data_uri(ref)[1]).read(limit)
+        """Files (path, content) of a pinned data asset, sorted by path. Raises TooLarge over `limit` bytes in all."""
+        return self._artifact(ref, "data", str(self._data(ref).path)).read(limit)
 
-    def _data_uri(self, ref: AssetRef) -> tuple[str, str]:
+    def model_files(self, ref: AssetRef) -> list[ArtifactFile]:
+        """The files of a model, sorted by path; none is read. Raises NotFound."""
+        return self._model_artifact(ref).contents()
+
+    def read_model_file(self, ref: AssetRef, path: str, limit: int) -> bytes:
+        """One file of a model. Raises TooLarge over `limit` bytes, NotFound."""
+        return self._model_artifact(ref).read_file(path, limit)
+
+    def _model_artifact(self, ref: AssetRef) -> Artifact:
+        with self._asking(ref, f"read model {ref}") as client:
+            path = str(client.models.get(name=ref.name, version=ref.version).path or "")
+        return self._artifact(ref, "models", path)
+
+    def _data(self, ref: AssetRef) -> Any:
         with self._asking(ref, f"read data {ref}") as client:
-            found = client.data.get(name=ref.name, version=ref.version)
-        return _asset_id(ref, "data", found.id), str(found.path)
+            return client.data.get(name=ref.name, version=ref.version)
 
     def _share(self, kind: Kind, source: AssetRef, target: AssetRef, read: Callable[[AssetRef], Any]) -> str:
         if source.workspace is None or target.registry is None:
@@ -156,19 +184,8 @@ class WorkspaceModelRegistry:
         assert ref.workspace is not None
         workspace = self._connections.workspace(ref.workspace)
         if isinstance(at, DatastorePath):
-            at = self._in_datastore(ref.workspace, at)
+            at = in_datastore(self._connections.workspace(at.workspace or ref.workspace), at)
         return Artifact(at, workspace.credential)
-
-    def _in_datastore(self, workspace: str, at: DatastorePath) -> BlobPath:
-        home = self._connections.workspace(at.workspace or workspace)
-        with azure_errors(f"read datastore {at.datastore} of {home.name}", WORKSPACE_ROLE):
-            found = home.client.datastores.get(at.datastore)
-        container = getattr(found, "container_name", None) or getattr(found, "filesystem", None)
-        account, endpoint = getattr(found, "account_name", None), getattr(found, "endpoint", None) or "core.windows.net"
-        if not container or not account:
-            raise InvalidInput(f"datastore {at.datastore} of {home.name} is neither blob storage nor a Data Lake: "
-                               "Pilotage can't read and digest its files")
-        return BlobPath(f"https://{account}.blob.{endpoint}", container, at.path)
 
     @contextmanager
     def _asking(self, ref: AssetRef, what: str, conflict: type[Conflict | Busy] = Conflict) -> Iterator[MLClient]:

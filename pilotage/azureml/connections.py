@@ -11,7 +11,7 @@ import httpx
 
 from pilotage.azure_errors import azure_errors
 from pilotage.credentials import credential
-from pilotage.settings import Settings, WorkspaceSettings
+from pilotage.settings import AzureSettings, WorkspaceSettings
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -61,7 +61,7 @@ class Workspace:
 class Connections:
     """Every workspace and registry the app works in. Safe to use from several threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AzureSettings) -> None:
         self._settings = settings
         self._workspaces: dict[str, Workspace] = {}
         self._registries: dict[str, MLClient] = {}

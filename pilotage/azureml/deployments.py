@@ -12,7 +12,7 @@ from pilotage.azureml.scoring import Scoring
 from pilotage.azureml.sdk import word
 from pilotage.domain.rollout import check_sum, normal
 from pilotage.errors import Busy, Conflict, NotFound
-from pilotage.ports import Answer, DeploymentSpec, DeploymentState, EndpointState
+from pilotage.ports import Answer, DeploymentSpec, DeploymentState, EndpointState, ScoringAddress
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -107,6 +107,14 @@ class OnlineDeployments:
         except NotFound:
             return
 
+    def begin_delete_endpoint(self, workspace: str, name: str) -> None:
+        """Delete an endpoint with what is on it; absent, or being deleted, is fine."""
+        with self._asking(workspace, f"delete endpoint {workspace}/{name}") as client:
+            found = _or_none(client.online_endpoints.get, name)
+            if found is not None and _state(found) != DELETING:
+                client.online_endpoints.begin_delete(name)
+        self._scoring.forget(workspace, name)
+
     def logs(self, workspace: str, endpoint: str, name: str, lines: int = 50) -> str:
         """The end of the inference server's log; empty when there is none (yet)."""
         with self._asking(workspace, f"read the log of {workspace}/{endpoint}/{name}") as client:
@@ -115,6 +123,10 @@ class OnlineDeployments:
     def score(self, workspace: str, endpoint: str, body: bytes, deployment: str | None = None) -> Answer:
         """Send one scoring request; any HTTP status is an answer. Raises Unavailable when there is none."""
         return self._scoring.score(workspace, endpoint, body, deployment)
+
+    def address(self, workspace: str, endpoint: str, deployment: str) -> ScoringAddress:
+        """Where one deployment is reached, by whoever sends many requests. Raises NotFound."""
+        return self._scoring.address(workspace, endpoint, deployment)
 
     @contextmanager
     def _asking(self, workspace: str, what: str) -> Iterator[MLClient]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -27,6 +28,16 @@ class RunHistory:
             return self._get(url, f"read the history of job {job}", workspace.management_token())
         except NotFound:
             return None
+
+    def metrics(self, workspace: Workspace, run: str) -> dict[str, float]:
+        """Last values that a run logged by MLflow; empty when there is no such run, or it logged none."""
+        url = f"{self._service(workspace)}/mlflow/v1.0{workspace.settings.arm_id}/api/2.0/mlflow/runs/get?run_id={quote(run)}"
+        try:
+            found = self._get(url, f"read the metrics of job {run}", workspace.management_token())
+        except NotFound:
+            return {}
+        logged = ((found.get("run") or {}).get("data") or {}).get("metrics") or []
+        return {str(metric["key"]): float(metric["value"]) for metric in logged}
 
     def _service(self, workspace: Workspace) -> str:
         with self._lock:

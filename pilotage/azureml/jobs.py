@@ -1,4 +1,4 @@
-"""`Jobs`: pipeline components run as jobs, under names that make a repeated submission find the first."""
+"""`Jobs`: components and programs of ours run as jobs, under names that make a repeated submission find the first."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pilotage.azure_errors import azure_errors
+from pilotage.azureml.artifacts import Artifact
 from pilotage.azureml.connections import WORKSPACE_ROLE, Connections
+from pilotage.azureml.datastores import in_datastore
 from pilotage.azureml.history import RunHistory, failure
+from pilotage.azureml.locations import DatastorePath, parse_location
 from pilotage.azureml.sdk import word
 from pilotage.domain.assets import AssetRef
-from pilotage.errors import Busy, Conflict, InvalidInput
-from pilotage.ports import JobSpec, JobState
+from pilotage.errors import Busy, Conflict, InvalidInput, NotFound
+from pilotage.ports import JobSpec, JobState, ProgramSpec
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
 
 ASSET_TYPES = frozenset({"uri_file", "uri_folder", "mltable", "custom_model", "mlflow_model", "triton_model"})
+RESULT = "result"
+"""Output of a program of ours."""
 _LITERALS: dict[str, Any] = {"string": str, "integer": int, "number": float}
 _BOOLEANS = {"true": True, "false": False}
 
@@ -38,15 +43,58 @@ class PipelineJobs:
         from azure.ai.ml.entities import PipelineJob, PipelineJobSettings
 
         with self._asking(spec.workspace, f"submit job {spec.workspace}/{spec.name}") as client:
-            found = _or_none(client, spec.name)
-            if found is not None:
-                if any((found.tags or {}).get(name) != value for name, value in spec.tags.items()):
-                    raise Conflict(f"a job {spec.name} exists in {spec.workspace}, with other tags: {found.tags}")
+            if _submitted(client, spec):
                 return
-            client.jobs.create_or_update(PipelineJob(
-                name=spec.name, experiment_name=spec.experiment, display_name=spec.name, tags=spec.tags,
-                component=_component_id(spec.component), inputs=self._inputs(client, spec),
-                settings=PipelineJobSettings(default_compute=spec.compute)))
+            component = self._component(client, spec.component)
+            inputs = _inputs(component, spec)
+            declared = sorted(component.outputs or {})
+            if spec.output is not None and spec.output not in declared:
+                raise InvalidInput(f"{spec.component} declares no output {spec.output!r} (it has {', '.join(declared)})")
+            if component.type == "pipeline":
+                job = PipelineJob(component=_component_id(spec.component), inputs=inputs,
+                                  outputs=_kept(spec, component) if spec.output else None)
+            else:
+                job = _around(component, inputs, spec)
+            job.name, job.display_name, job.experiment_name, job.tags = spec.name, spec.name, spec.experiment, spec.tags
+            job.settings = PipelineJobSettings(default_compute=spec.compute)
+            client.jobs.create_or_update(job)
+
+    def begin_program(self, spec: ProgramSpec) -> None:
+        """Submit; does nothing when the job is there. Raises NotFound for an unknown environment or input, Conflict as `begin`."""
+        from azure.ai.ml import Input, Output, command
+
+        if spec.environment is None:
+            raise InvalidInput("this runs the model itself, in its own environment, and the policy pins none: set `environment`")
+        with self._asking(spec.workspace, f"submit job {spec.workspace}/{spec.name}") as client:
+            if _submitted(client, spec):
+                return
+            # Repeated uploads of one folder's bytes are one code asset: the SDK names it by its hash.
+            client.jobs.create_or_update(command(
+                name=spec.name, display_name=spec.name, experiment_name=spec.experiment, tags=spec.tags, code=spec.program,
+                command=spec.command, environment=spec.environment, compute=spec.compute,
+                inputs={name: Input(type=kind, path=value) if kind in ASSET_TYPES else _input(name, kind, value)
+                        for name, (kind, value) in spec.inputs.items()},
+                outputs={RESULT: Output(type="uri_folder", path=_written_to(spec.name))}))
+
+    def written(self, workspace: str, name: str, limit: int) -> list[tuple[str, bytes]]:
+        """What the job wrote where `begin` and `begin_program` told it to; empty when it wrote nothing. Raises TooLarge."""
+        home = self._connections.workspace(workspace)
+        at = parse_location(_written_to(name))
+        assert isinstance(at, DatastorePath)
+        try:
+            return Artifact(in_datastore(home, at), home.credential).read(limit)
+        except NotFound:
+            return []
+
+    def metrics(self, workspace: str, name: str) -> dict[str, float]:
+        """Last values that the job and its steps logged. Raises NotFound when there is no such job."""
+        at = self._connections.workspace(workspace)
+        with self._asking(workspace, f"list the steps of job {workspace}/{name}") as client:
+            steps = [str(step.name) for step in client.jobs.list(parent_job_name=name)]
+        found: dict[str, float] = {}
+        for run in [*steps, name]:
+            found |= self._history.metrics(at, run)
+        return found
 
     def state(self, workspace: str, name: str) -> JobState | None:
         """The job as it is now; of a failed one, with what run history says of it."""
@@ -68,26 +116,63 @@ class PipelineJobs:
         with self._asking(workspace, f"cancel job {workspace}/{name}") as client:
             client.jobs.begin_cancel(name, polling=False)
 
-    def _inputs(self, client: MLClient, spec: JobSpec) -> dict[str, Any]:
-        """The inputs as the component declares them: assets by id, literals by their type."""
-        home = self._connections.registry(spec.component.registry) if spec.component.registry else client
-        component = home.components.get(name=spec.component.name, version=spec.component.version)
-        if component.type != "pipeline":
-            raise InvalidInput(f"{spec.component} is a {component.type} component; a job runs a pipeline component")
-        declared: Mapping[str, Any] = component.inputs or {}
-        if unknown := sorted(set(spec.inputs) - set(declared)):
-            raise InvalidInput(f"{spec.component} declares no input {', '.join(unknown)} (it has {', '.join(sorted(declared))})")
-        missing = sorted(name for name, wanted in declared.items()
-                         if name not in spec.inputs and not wanted.optional and wanted.default is None)
-        if missing:
-            raise InvalidInput(f"{spec.component} needs the input {', '.join(missing)}: set it under on_drift.inputs")
-        return {name: _input(name, declared[name].type, text) for name, text in spec.inputs.items()}
+    def _component(self, client: MLClient, ref: AssetRef) -> Any:
+        home = self._connections.registry(ref.registry) if ref.registry else client
+        return home.components.get(name=ref.name, version=ref.version)
 
     @contextmanager
     def _asking(self, workspace: str, what: str) -> Iterator[MLClient]:
         client = self._connections.workspace(workspace).client
         with azure_errors(what, WORKSPACE_ROLE, conflict=Busy):
             yield client
+
+
+def _submitted(client: MLClient, spec: JobSpec | ProgramSpec) -> bool:
+    """Whether the job is there. Raises Conflict when the one that is there was submitted for something else."""
+    found = _or_none(client, spec.name)
+    if found is not None and any((found.tags or {}).get(name) != value for name, value in spec.tags.items()):
+        raise Conflict(f"a job {spec.name} exists in {spec.workspace}, with other tags: {found.tags}")
+    return found is not None
+
+
+def _inputs(component: Any, spec: JobSpec) -> dict[str, Any]:
+    """The inputs as the component declares them: assets by id, literals by their type. Raises InvalidInput."""
+    declared: Mapping[str, Any] = component.inputs or {}
+    given = {name: text for name, text in spec.offered.items() if name in declared} | spec.inputs
+    if unknown := sorted(set(given) - set(declared)):
+        raise InvalidInput(f"{spec.component} declares no input {', '.join(unknown)} (it has {', '.join(sorted(declared))})")
+    missing = sorted(name for name, wanted in declared.items() if name not in given and not wanted.optional and wanted.default is None)
+    if missing:
+        raise InvalidInput(f"{spec.component} needs the input {', '.join(missing)}: set it under the policy's inputs")
+    return {name: _input(name, declared[name].type, text) for name, text in given.items()}
+
+
+def _around(component: Any, inputs: dict[str, Any], spec: JobSpec) -> Any:
+    """A pipeline of one step: a component that is no pipeline does not run by itself."""
+    from azure.ai.ml import dsl
+
+    @dsl.pipeline
+    def single() -> dict[str, Any] | None:
+        step = component(**inputs)
+        return {spec.output: getattr(step.outputs, spec.output)} if spec.output else None
+
+    job = single()
+    if spec.output:
+        job.outputs[spec.output] = _kept(spec, component)[spec.output]
+    return job
+
+
+def _kept(spec: JobSpec, component: Any) -> dict[str, Any]:
+    """The output that is read back, at a place that follows from the job's name."""
+    from azure.ai.ml import Output
+
+    assert spec.output is not None
+    kind = component.outputs[spec.output].type
+    return {spec.output: Output(type=kind, path=_written_to(spec.name) + ("result" if kind == "uri_file" else ""))}
+
+
+def _written_to(job: str) -> str:
+    return f"azureml://datastores/workspaceblobstore/paths/pilotage/{job}/{RESULT}/"
 
 
 def _or_none(client: MLClient, name: str) -> Any:

@@ -11,7 +11,7 @@ import httpx
 from pilotage.azure_errors import azure_errors
 from pilotage.azureml.connections import WORKSPACE_ROLE, Connections
 from pilotage.errors import Unavailable
-from pilotage.ports import Answer
+from pilotage.ports import Answer, ScoringAddress
 
 DEPLOYMENT_HEADER = "azureml-model-deployment"
 
@@ -43,6 +43,12 @@ class Scoring:
             answer = self._send(self._access(workspace, endpoint), body, deployment)
         return answer
 
+    def address(self, workspace: str, endpoint: str, deployment: str) -> ScoringAddress:
+        """URL and headers of one deployment. The secret is read anew: a long load test must not end by an old token."""
+        self.forget(workspace, endpoint)
+        access = self._access(workspace, endpoint)
+        return ScoringAddress(url=access.url, headers=_headers(access, deployment))
+
     def forget(self, workspace: str, endpoint: str) -> None:
         """Read the endpoint's address and secret again next time."""
         with self._lock:
@@ -66,9 +72,7 @@ class Scoring:
         return access
 
     def _send(self, access: _Access, body: bytes, deployment: str | None) -> Answer:
-        headers = {"Authorization": f"Bearer {access.secret}", "Content-Type": "application/json", "Accept": "application/json"}
-        if deployment is not None:
-            headers[DEPLOYMENT_HEADER] = deployment
+        headers = _headers(access, deployment)
         started = time.perf_counter()
         try:
             response = self._connections.http.post(access.url, content=body, headers=headers)
@@ -76,6 +80,11 @@ class Scoring:
             raise Unavailable(f"{access.url} did not answer: {type(error).__name__}: {error}") from error
         return Answer(status=response.status_code, body=response.text, seconds=time.perf_counter() - started,
                       deployment=response.headers.get(DEPLOYMENT_HEADER, ""))
+
+
+def _headers(access: _Access, deployment: str | None) -> dict[str, str]:
+    headers = {"Authorization": f"Bearer {access.secret}", "Content-Type": "application/json", "Accept": "application/json"}
+    return headers if deployment is None else headers | {DEPLOYMENT_HEADER: deployment}
 
 
 def _key(workspace: str, endpoint: str) -> tuple[str, str]:

@@ -11,16 +11,18 @@ from pilotage.ledger.approvals import Approvals, Wake
 from pilotage.ledger.claims import Claim, Claims
 from pilotage.ledger.dead_letters import DeadLetter, dead_letters
 from pilotage.ledger.endpoints import Acquired, Endpoints
+from pilotage.ledger.gate_evidence import GateEvidence
 from pilotage.ledger.incidents import Incidents
 from pilotage.ledger.last_good import LastGood
 from pilotage.ledger.passports import Passports
 from pilotage.ledger.promotions import Promotions
 from pilotage.ledger.rejected import Rejected, Rejection
+from pilotage.ledger.waivers import Waivers
 from pilotage.ports import Clock, Records, Rows
 
 __all__ = [
-    "Acquired", "Approvals", "Claim", "Claims", "DeadLetter", "Endpoints", "Incidents", "LastGood", "Ledger",
-    "Passports", "Promotions", "Rejected", "Rejection", "Wake", "dead_letters",
+    "Acquired", "Approvals", "Claim", "Claims", "DeadLetter", "Endpoints", "GateEvidence", "Incidents", "LastGood", "Ledger",
+    "Passports", "Promotions", "Rejected", "Rejection", "Waivers", "Wake", "dead_letters",
 ]
 
 
@@ -37,3 +39,5 @@ class Ledger:
         self.last_good = LastGood(records)
         self.incidents = Incidents(records, rows)
         self.rejected = Rejected(records)
+        self.gates = GateEvidence(records)
+        self.waivers = Waivers(records)

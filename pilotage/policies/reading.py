@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from pilotage.domain.policy import Guardrails, PromotionPolicy, Strict
+from pilotage.domain.policy import Guardrails, PromotionPolicy
+from pilotage.domain.strict import Strict
 from pilotage.policies.document import Document, Unreadable, parse
 
 

@@ -53,7 +53,7 @@ def test_a_good_version_goes_live(scene: Scene) -> None:
     assert owned.live is not None
     assert (owned.live.promotion, owned.live.version, owned.live.deployment) == (promotion, "1", row.deployment)
     assert [(instance.name, instance.status) for instance in scene.hub.durable.instances.values()] == [
-        (name, "COMPLETED") for name in ("promotion", "staging", "approval", "rollout")]
+        (name, "COMPLETED") for name in ("promotion", "staging", "gate", "gate", "approval", "rollout")]
     scene.sound()
     everything_replays(scene)
 
@@ -83,7 +83,8 @@ def test_labels_are_resolved_once(scene: Scene) -> None:
     scene.policies.known = []
     scene.finish(promotion)
     assert scene.phase(promotion) == "succeeded"
-    used = {work.input["data"]["ref"]["version"] for work in scene.hub.executed if work.name in ("run_smoke", "run_metric")}
+    used = {data["ref"]["version"] for work in scene.hub.executed if work.name in ("begin_gate", "run_check")
+            for data in work.input["data"].values()}
     assert used == {"1"}
 
 

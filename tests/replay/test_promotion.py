@@ -152,7 +152,7 @@ def test_a_candidate_that_does_not_start_is_the_models_fault(stage: Stage) -> No
 def test_throttling_and_outages_delay_and_lost_answers_change_nothing(stage: Stage) -> None:
     stage.world.before = {"deploy": failing(Throttled(), 3), "traffic": failing(Unavailable(), 2), "share": failing(Unavailable())}
     stage.lost_answers = {"begin_deployment", "begin_share", "begin_traffic", "record_last_good", "record_entry", "open_approval",
-                          "acquire_endpoint", "release_endpoint", "begin_delete_deployment", "run_smoke", "tally_votes"}
+                          "acquire_endpoint", "release_endpoint", "begin_delete_deployment", "begin_gate", "run_check", "tally_votes"}
     promotion = stage.live()
     _evidence(stage, promotion)
     assert stage.lost_answers == set(), "each of them was lost once"

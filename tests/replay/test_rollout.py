@@ -102,7 +102,7 @@ def test_a_check_that_cannot_be_made_is_a_breach_too() -> None:
     scene.azure.fail("score", Unavailable("no answer"), times=100)
     scene.hub.run()
     assert scene.traffic() == {scene.green(first): 100}
-    assert "run_smoke: Unavailable" in scene.row(second).message
+    assert "run_check: Unavailable" in scene.row(second).message
     _rests(scene, second, "rolled_back")
 
 

@@ -26,8 +26,18 @@ from pilotage.domain.assets import (
 )
 from pilotage.domain.canonical import digest
 from pilotage.domain.rollout import check_sum, normal
-from pilotage.errors import Busy, Conflict, InvalidInput, NotFound
-from pilotage.ports import Answer, DeploymentSpec, DeploymentState, EndpointState, JobSpec, JobState
+from pilotage.errors import Busy, Conflict, InvalidInput, NotFound, TooLarge
+from pilotage.ports import (
+    Answer,
+    ArtifactFile,
+    DeploymentSpec,
+    DeploymentState,
+    EndpointState,
+    JobSpec,
+    JobState,
+    ProgramSpec,
+    ScoringAddress,
+)
 from tests.support.memory import FixedClock
 
 Kind = Literal["models", "environments", "data", "components"]
@@ -76,7 +86,7 @@ class Endpoint:
 
 @dataclass
 class Job:
-    spec: JobSpec
+    spec: JobSpec | ProgramSpec
     ready: datetime
     ends: str = "Completed"
     message: str = ""
@@ -126,6 +136,8 @@ class AzureMl:
         self._copying: dict[tuple[str, str, str, str], datetime] = {}
         """Names of assets whose copies in a registry differ from their source."""
         self.job_ends = "Completed"
+        self.job_writes: Callable[[JobSpec | ProgramSpec], dict[str, bytes]] = lambda spec: {}
+        """What a job has written when it is over: path -> content."""
         self.answers: dict[str, int] = {}
         """Deployment -> status of its answers, whatever its model says."""
         self.watch: Callable[[], None] = lambda: None
@@ -236,8 +248,21 @@ class AzureMl:
         self._call("read_data", ref, limit)
         files = self._asset("data", ref).files
         if sum(map(len, files.values())) > limit:
-            raise InvalidInput(f"{ref} is larger than {limit} bytes")
+            raise TooLarge(f"{ref} is larger than {limit} bytes")
         return sorted(files.items())
+
+    def model_files(self, ref: AssetRef) -> list[ArtifactFile]:
+        self._call("model_files", ref)
+        return [ArtifactFile(path=path, size=len(content)) for path, content in sorted(self._asset("models", ref).files.items())]
+
+    def read_model_file(self, ref: AssetRef, path: str, limit: int) -> bytes:
+        self._call("read_model_file", ref, path, limit)
+        files = self._asset("models", ref).files
+        if path not in files:
+            raise NotFound(f"{ref} has no file {path}")
+        if len(files[path]) > limit:
+            raise TooLarge(f"{path} is larger than {limit} bytes")
+        return files[path]
 
     def _share(self, method: str, kind: Kind, source: AssetRef, target: AssetRef) -> str:
         with_answer = self._call(method, source, target)
@@ -359,6 +384,16 @@ class AzureMl:
         rows = [dict(zip(asked["columns"], row, strict=True)) for row in asked["data"]]
         return Answer(status=200, body=json.dumps([model.predict(row) for row in rows]), seconds=0.01, deployment=state.name)
 
+    def begin_delete_endpoint(self, workspace: str, name: str) -> None:
+        with_answer = self._call("begin_delete_endpoint", workspace, name)
+        if self._endpoints.pop((workspace, name), None) is not None:
+            self._changed("begin_delete_endpoint", workspace, name)
+        with_answer()
+
+    def address(self, workspace: str, endpoint: str, deployment: str) -> ScoringAddress:
+        self._call("address", workspace, endpoint, deployment)
+        return ScoringAddress(url=f"https://{endpoint}.{workspace}.example/score", headers={"azureml-model-deployment": deployment})
+
     def _model_of(self, spec: DeploymentSpec) -> Asset:
         parts = spec.model.split("/")
         home = ("registry", parts[3]) if spec.model.startswith("azureml://registries/") else ("workspace", parts[3])
@@ -391,6 +426,24 @@ class AzureMl:
             self._jobs[spec.workspace, spec.name] = Job(spec, self.clock.now() + self.pace.job, self.job_ends)
             self._changed("begin", spec.workspace, spec.name)
         with_answer()
+
+    def begin_program(self, spec: ProgramSpec) -> None:
+        with_answer = self._call("begin_program", spec)
+        there = self._jobs.get((spec.workspace, spec.name))
+        if there is not None and there.spec.tags != spec.tags:
+            raise Conflict(f"a job {spec.name} exists in {spec.workspace}, with other tags")
+        if there is None:
+            self._jobs[spec.workspace, spec.name] = Job(spec, self.clock.now() + self.pace.job, self.job_ends)
+            self._changed("begin_program", spec.workspace, spec.name)
+        with_answer()
+
+    def written(self, workspace: str, name: str, limit: int) -> list[tuple[str, bytes]]:
+        self._call("written", workspace, name, limit)
+        return sorted(self.job_writes(self._jobs[workspace, name].spec).items()) if (workspace, name) in self._jobs else []
+
+    def metrics(self, workspace: str, name: str) -> dict[str, float]:
+        self._call("metrics", workspace, name)
+        return {}
 
     def state(self, workspace: str, name: str) -> JobState | None:
         self._call("state", workspace, name)

@@ -98,7 +98,8 @@ def ask(
         params=query or {}, route_params=route, body=payload)
     function = user_function(name)
     response = function(request, client) if client is not None else function(request)
-    return Answer(response.status_code, json.loads(response.get_body()), dict(response.headers))
+    text = response.get_body().decode()
+    return Answer(response.status_code, json.loads(text) if response.mimetype == "application/json" else text, dict(response.headers))
 
 
 def deliver(name: str, client: DurableClient, body: Any) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pilotage.domain.assets import ArtifactDigest, AssetRef, BlobDigest, DataVersion, EnvironmentVersion, ModelVersion, Submitter
 from pilotage.domain.rollout import check_sum, normal
 from pilotage.errors import Conflict, NotFound, PilotageError
-from pilotage.ports import Answer, DeploymentSpec, DeploymentState, EndpointState, JobSpec, JobState
+from pilotage.ports import Answer, ArtifactFile, DeploymentSpec, DeploymentState, EndpointState, JobSpec, JobState
 
 ADA = Submitter(role="registrant", display_name="Ada", object_id="oid-ada")
 
@@ -69,7 +69,8 @@ class World:
     def begin_share_model(self, source: AssetRef, target: AssetRef) -> str:
         if str(target) not in self.models:
             self._effect("share", target)
-            self.models[str(target)] = self.models[str(source)].model_copy(update={"ref": target, "id": f"azureml://{target}"})
+            self.models[str(target)] = self.models[str(source)].model_copy(update={
+                "ref": target, "id": f"azureml://registries/{target.registry}/models/{target.name}/versions/{target.version}"})
             self.digests[str(target)] = "other bytes" if self.broken_copies else self.digests[str(source)]
         return ""
 
@@ -90,6 +91,14 @@ class World:
         if "holdout" in ref.name:
             return [("holdout.csv", b"x,y\n" + b"1,1.0\n" * 200)]
         return [("requests.jsonl", json.dumps({"input_data": {"columns": ["x"], "data": [[1], [2]]}}).encode())]
+
+    def model_files(self, ref: AssetRef) -> list[ArtifactFile]:
+        self.model(ref)
+        return [ArtifactFile(path="MLmodel", size=1)]
+
+    def read_model_file(self, ref: AssetRef, path: str, limit: int) -> bytes:
+        self.model(ref)
+        return b"\n"
 
     # --- Deployments --------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -11,8 +12,8 @@ import yaml
 
 from pilotage.azureml import PipelineJobs, WorkspaceModelRegistry
 from pilotage.domain.assets import AssetRef
-from pilotage.errors import Conflict, InvalidInput, NotFound, Unavailable
-from pilotage.ports import JobSpec, JobState
+from pilotage.errors import Conflict, InvalidInput, NotFound, TooLarge, Unavailable
+from pilotage.ports import JobSpec, JobState, ProgramSpec
 from tests.support.platform import LivePlatform, wait_for
 
 if TYPE_CHECKING:
@@ -71,6 +72,12 @@ def component(ada: MLClient, tmp_path_factory: pytest.TempPathFactory) -> AssetR
 @pytest.fixture(scope="module")
 def numbers(registry: WorkspaceModelRegistry, component: AssetRef) -> str:
     return registry.data(AssetRef(name=NUMBERS, version="1", workspace=W)).id
+
+
+@pytest.fixture(scope="module")
+def step(component: AssetRef, ada: MLClient) -> AssetRef:
+    """The command component behind the pipeline's step."""
+    return component.model_copy(update={"name": f"{component.name}_step"})
 
 
 def _spec(component: AssetRef, numbers: str, **inputs: str) -> JobSpec:
@@ -159,14 +166,11 @@ def test_inputs_must_fit_the_component(jobs: PipelineJobs, component: AssetRef, 
 
 
 def test_a_required_input_must_be_given(jobs: PipelineJobs, component: AssetRef, numbers: str) -> None:
-    with pytest.raises(InvalidInput, match=r"needs the input rows: set it under on_drift\.inputs"):
+    with pytest.raises(InvalidInput, match="needs the input rows: set it under the policy's inputs"):
         jobs.begin(_spec(component, numbers).model_copy(update={"inputs": {}}))
 
 
-def test_what_runs_is_a_pipeline_component_that_exists(jobs: PipelineJobs, component: AssetRef, numbers: str) -> None:
-    step = component.model_copy(update={"name": f"{component.name}_step"})
-    with pytest.raises(InvalidInput, match="pipeline component"):
-        jobs.begin(_spec(step, numbers))
+def test_what_runs_is_a_component_that_exists(jobs: PipelineJobs, component: AssetRef, numbers: str) -> None:
     with pytest.raises(NotFound):
         jobs.begin(_spec(component.model_copy(update={"name": "no_such_component"}), numbers))
 
@@ -194,3 +198,70 @@ def test_the_owner_of_the_training_job_is_told_by_object_id(
     assert registrant.display_name == "Ada Lovelace"
     assert (owner.role, owner.display_name) == ("training_job_owner", "Pilotage")
     assert owner.object_id == "0b6d5f6e-8c1a-4a57-9d39-5d1e8f6a0001"
+
+
+# --- jobs of gates --------------------------------------------------------------------------------
+
+
+def test_what_a_component_writes_is_read_back_wherever_it_runs(
+    jobs: PipelineJobs, component: AssetRef, step: AssetRef, numbers: str
+) -> None:
+    """A pipeline component by itself, and a command component inside a pipeline of one step."""
+    offered = {"output": "total", "offered": {"case": "gate-1", "endpoint": "nobody declares this"}}
+    specs = [_spec(component, numbers, factor="3").model_copy(update=offered),
+             _spec(step, numbers, factor="5", wait="false").model_copy(update=offered)]
+    for spec in specs:
+        assert jobs.written(W, spec.name, 1000) == []
+        jobs.begin(spec)
+        jobs.begin(spec)
+    found = []
+    for spec in specs:
+        assert _ended(jobs, spec.name).status == "Completed"
+        [(_, content)] = jobs.written(W, spec.name, 1000)
+        found.append(content)
+        assert jobs.metrics(W, spec.name) == {}
+    assert found == [b"126 gate-1", b"210 gate-1"]
+    with pytest.raises(TooLarge):
+        jobs.written(W, specs[0].name, 3)
+
+
+def test_an_output_that_is_not_declared_is_told(jobs: PipelineJobs, component: AssetRef, numbers: str) -> None:
+    spec = _spec(component, numbers).model_copy(update={"output": "report"})
+    with pytest.raises(InvalidInput, match=r"declares no output 'report' \(it has total\)"):
+        jobs.begin(spec)
+
+
+PROGRAM = """
+import argparse, pathlib, mlflow
+parser = argparse.ArgumentParser()
+for name in ("rows", "times", "result"): parser.add_argument("--" + name)
+given = parser.parse_args()
+folder = pathlib.Path(given.result)
+folder.mkdir(parents=True, exist_ok=True)
+(folder / "deep").mkdir()
+(folder / "deep" / "sum.json").write_text(str(sum(map(int, pathlib.Path(given.rows).read_text().split())) * int(given.times)))
+mlflow.log_metric("joules", 4.5)
+"""
+
+
+def test_a_program_of_ours_is_uploaded_run_once_and_read_back(
+    jobs: PipelineJobs, azure: LivePlatform, component: AssetRef, numbers: str, tmp_path: Path
+) -> None:
+    (tmp_path / "program").mkdir()
+    (tmp_path / "program" / "measure.py").write_text(PROGRAM)
+    spec = ProgramSpec(
+        workspace=W, name=f"gate-{uuid4().hex[:12]}", program=str(tmp_path / "program"), compute="cpu-cluster",
+        tags={"pilotage-role": "gate"},
+        command="python measure.py --rows ${{inputs.rows}} --times ${{inputs.times}} --result ${{outputs.result}}",
+        environment="azureml:sums:1", model=component, experiment="pilotage-gates",
+        inputs={"rows": ("uri_file", numbers), "times": ("integer", "2")})
+    jobs.begin_program(spec)
+    jobs.begin_program(spec)
+    assert _ended(jobs, spec.name).status == "Completed"
+    assert jobs.written(W, spec.name, 1000) == [("deep/sum.json", b"84")]
+    assert jobs.metrics(W, spec.name) == {"joules": 4.5}
+    assert len(azure.journal(f"/jobs/{spec.name}$", "PUT")) == 1
+    with pytest.raises(Conflict):
+        jobs.begin_program(spec.model_copy(update={"tags": {"pilotage-role": "other"}}))
+    with pytest.raises(InvalidInput, match="set `environment`"):
+        jobs.begin_program(spec.model_copy(update={"name": "gate-x", "environment": None}))

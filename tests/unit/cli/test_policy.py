@@ -28,8 +28,10 @@ def test_check_tells_file_line_and_fix_and_ends_with_1(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("apiVersion: pilotage/v1\nname: x\nname: y\n")
     result = run("policy", "check", str(tmp_path))
     assert result.exit_code == 1
-    assert result.output.splitlines() == ["bad.yaml:3: name is given twice, first on line 2: keep one",
-                                          "ok: air-time (air-time* to mlw-prod/air-time)"]
+    told = result.output.splitlines()
+    assert told[:2] == ["bad.yaml:3: name is given twice, first on line 2: keep one", "ok: air-time (air-time* to mlw-prod/air-time)"]
+    assert any("run side by side" in line for line in told), "and in words what the good one will do"
+    assert run("policy", "check", "--quiet", str(tmp_path)).output.splitlines() == told[:2]
 
 
 def test_check_of_one_file_holds_the_guardrails_beside_it(tmp_path: Path) -> None:

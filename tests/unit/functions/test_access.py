@@ -18,10 +18,14 @@ ROUTES: dict[str, dict[str, Any]] = {
     "promote": {"role": "Operator", "method": "POST", "body": {"model": "air-time", "version": "1"}},
     "retry_promotion": {"role": "Operator", "method": "POST", "promotion": PROMOTION},
     "roll_back_promotion": {"role": "Operator", "method": "POST", "promotion": PROMOTION},
+    "get_report": {"role": "Reader", "promotion": PROMOTION},
+    "waive": {"role": "Approver", "method": "POST", "promotion": PROMOTION, "body": {
+        "gate": "responsible_ai", "reason": "known and accepted", "expires": "2026-02-01T00:00:00Z"}},
     "monitor_alerts": {"role": "Operator", "method": "POST", "body": {}},
     "decide": {"role": "Approver", "method": "POST", "promotion": PROMOTION, "body": {"decision": "approve"}},
 }
-SENDS_NO_CLIENT = {"list_promotions", "get_promotion"}
+READS = {"list_promotions", "get_promotion", "get_report"}
+SENDS_NO_CLIENT = READS | {"waive"}
 
 
 def send(name: str, client: DurableClient, token: str | None, **changes: Any) -> Answer:
@@ -79,7 +83,7 @@ def test_deciding_takes_an_approver(desk: Desk, client: DurableClient, role: str
 @pytest.mark.parametrize("role", ["Reader", "Operator", "Approver", "Admin"])
 def test_every_role_reads(desk: Desk, client: DurableClient, role: str) -> None:
     desk.promotion(PromotionPhase.SUCCEEDED)
-    for name in SENDS_NO_CLIENT:
+    for name in READS:
         assert send(name, client, desk.actor("x", role)).status == 200
 
 

@@ -17,19 +17,22 @@ FIRST_PARTY = ("function_app", "functions", "orchestrations", "activities", "pil
 ALLOWED = {
     "function_app": {"functions", "orchestrations", "activities"},
     "functions": {"functions", "pilotage.bootstrap", "pilotage.intake", "pilotage.domain", "pilotage.ports", "pilotage.events",
-                  "pilotage.messages", "pilotage.errors"},
+                  "pilotage.messages", "pilotage.errors", "pilotage.web"},
     "orchestrations": {"orchestrations", "activities.names", "pilotage.domain", "pilotage.messages", "pilotage.errors"},
-    "activities": {"activities", "pilotage.bootstrap", "pilotage.ports", "pilotage.domain", "pilotage.messages", "pilotage.errors"},
+    "activities": {"activities", "pilotage.bootstrap", "pilotage.ports", "pilotage.domain", "pilotage.messages", "pilotage.errors",
+                   "pilotage.gates"},
     "pilotage.domain": {"pilotage.domain"},
     "pilotage.errors": set(),
     "pilotage.messages": {"pilotage.domain"},
     "pilotage.ports": {"pilotage.domain"},
     "pilotage.events": {"pilotage.events", "pilotage.domain", "pilotage.errors"},
+    "pilotage.gates": {"pilotage.gates", "pilotage.domain", "pilotage.errors", "pilotage.messages", "pilotage.ports"},
+    "pilotage.web": {"pilotage.web", "pilotage.domain"},
     "pilotage.intake": {"pilotage.domain", "pilotage.errors", "pilotage.events", "pilotage.ledger", "pilotage.messages", "pilotage.ports"},
     "pilotage": {"pilotage"},
     "emulator": {"emulator"},
     "demo": {"demo", "samples"},
-    "bench": {"bench", "emulator"},
+    "bench": {"bench", "emulator", "pilotage"},
 }
 DOMAIN_LIBRARIES = {"pydantic"} | sys.stdlib_module_names
 
@@ -39,7 +42,7 @@ def _modules() -> Iterator[tuple[str, Path]]:
                            capture_output=True, text=True).stdout.split()
     for name in names:
         path = ROOT / name
-        if path.exists() and not name.startswith(("tests/", "samples/", "emulator/images/")):
+        if path.exists() and not name.startswith(("tests/", "samples/", "emulator/images/", "pilotage/gates/programs/")):
             yield name.removesuffix("/__init__.py").removesuffix(".py").replace("/", "."), path
 
 
