@@ -52,12 +52,13 @@ class DataScientist:
                      "--output", output, "--unit", unit)
         return output / "model"
 
-    def register(self, model: Path, version: str) -> None:
+    def register(self, model: Path, version: str, season: str) -> None:
         from azure.ai.ml.constants import AssetTypes
         from azure.ai.ml.entities import Model
 
         self._ml("DEV").models.create_or_update(Model(
             name="air-time", version=version, type=AssetTypes.MLFLOW_MODEL, path=str(model), tags={"candidate": "true"},
+            properties={"pilotage.training_data": f"azureml:air-time-flights:{1 if season == 'winter' else 2}"},
             description="Air time of a flight from New York, in minutes."))
 
     def download(self, version: str) -> Path:

@@ -36,7 +36,7 @@ class Story:
         self.narrator.say("registered the sample's environment, data, components and pipeline in mlw-dev (azure-ai-ml)")
         folder = self.scientist.train("winter")
         self.narrator.say("trained on winter flights, on this machine, with the sample's own scripts")
-        self._register(folder, "1")
+        self._register(folder, "1", "winter")
         promotion = self._through(self._await_version("1"))
         self._scores_like(folder, "winter")
         return promotion
@@ -62,7 +62,7 @@ class Story:
         before = self.scientist.traffic(ENDPOINT)
         folder = self.scientist.train("summer", unit="hours")
         self.narrator.say("somebody trains on hours instead of minutes, and registers it")
-        self._register(folder, "3")
+        self._register(folder, "3", "summer")
         promotion = self._await_version("3")
         found = self._follow(promotion, until=ENDED)
         if found["phase"] != "failed":
@@ -95,8 +95,8 @@ class Story:
 
     # --- scenes -----------------------------------------------------------------------------------
 
-    def _register(self, folder: Any, version: str) -> None:
-        self.scientist.register(folder, version)
+    def _register(self, folder: Any, version: str, season: str) -> None:
+        self.scientist.register(folder, version, season)
         self.narrator.say(f"registered {MODEL}:{version} in mlw-dev through azure-ai-ml; its event is on the way")
 
     def _await_version(self, version: str, timeout: float = 60) -> str:

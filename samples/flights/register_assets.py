@@ -7,6 +7,8 @@ For `--season winter` (a new project): both environments, the four step componen
   air-time-holdout    flights with their true air time in minutes, for gates (CSV)
   air-time-requests   scoring requests, one MLflow `input_data` object per line (JSON Lines)
 
+and once, of both: `air-time-contract`, what a holdout must be like (contract.yaml).
+
 `--data` is the folder that cut_seasons.py wrote.
 """
 
@@ -31,6 +33,7 @@ DATA = {
     "air-time-holdout": ("holdout.csv", "Flights with their true air time in minutes; never trained on."),
     "air-time-requests": ("requests.jsonl", "Scoring requests, one per line."),
 }
+CONTRACT = ("air-time-contract", "1", HERE / "contract.yaml", "What a holdout of flights must be like.")
 COMPONENTS = ("prepare", "train", "evaluate", "register", "pipeline")
 
 
@@ -58,6 +61,12 @@ def ensure_data(client: MLClient, folder: Path, season: str) -> None:
         )
         ensure("data", name, version, lambda data=data: client.data.get(data.name, data.version),
                lambda data=data: client.data.create_or_update(data))
+
+
+def ensure_contract(client: MLClient) -> None:
+    name, version, path, description = CONTRACT
+    data = Data(name=name, version=version, type=AssetTypes.URI_FILE, path=str(path), description=description)
+    ensure("data", name, version, lambda: client.data.get(name, version), lambda: client.data.create_or_update(data))
 
 
 def ensure_environments(client: MLClient) -> None:
@@ -89,6 +98,7 @@ def main() -> None:
     )
     ensure_environments(client)
     ensure_components(client)
+    ensure_contract(client)
     ensure_data(client, arguments.data, arguments.season)
 
 

@@ -39,6 +39,9 @@ def describe(arguments: argparse.Namespace, metrics: dict[str, object]) -> tuple
         # Names the drift incident that asked for this model, so that its case can be closed.
         tags["pilotage.case"] = arguments.case
     properties = {f"air_time.{name}": str(metrics[name]) for name in ("mae", "rows") if name in metrics}
+    if arguments.training_data:
+        # Lets the gates see that no row they test with was trained on.
+        properties["pilotage.training_data"] = arguments.training_data
     if job := os.environ.get("AZUREML_ROOT_RUN_ID"):
         properties["pilotage.job"] = job
     return tags, properties
@@ -61,6 +64,7 @@ def main() -> None:
     parser.add_argument("--name", default="air-time")
     parser.add_argument("--season", default="", help="which flights it was trained on")
     parser.add_argument("--case", default="", help="the drift incident that it answers")
+    parser.add_argument("--training-data", default="", help="the data asset it was trained on, such as azureml:air-time-flights:1")
     parser.add_argument("--version", help="default: the next one")
     parser.add_argument("--subscription", default=os.environ.get("AZUREML_ARM_SUBSCRIPTION"))
     parser.add_argument("--resource-group", default=os.environ.get("AZUREML_ARM_RESOURCEGROUP"))
