@@ -28,7 +28,7 @@ def evidence_rows(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
     def walk(name: str, value: Any) -> None:
         if isinstance(value, dict) and value:
             for key, item in value.items():
-                walk(f"{name}.{key}" if name else str(key), item)
+                walk(f"{name}.{key}", item)
         elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
             for number, item in enumerate(value, start=1):
                 walk(f"{name}[{number}]", item)
@@ -37,7 +37,8 @@ def evidence_rows(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
         else:
             found.append((name, _text(value)))
 
-    walk("", dict(evidence))
+    for key, item in evidence.items():
+        walk(str(key), item)
     return found
 
 
