@@ -133,6 +133,8 @@ class Story:
             told = self._told.get(promotion, 0)
             for step in found["steps"][told:]:
                 self.narrator.say(f"  {step['kind']:<8}{describe(step)}", "dim")
+                for result in step["data"]["results"] if step["step"] == "staging.gates" else ():
+                    self.narrator.say(f"    gate  {result['gate']} {result['outcome']}: {result['message']}", "dim")
             self._told[promotion] = len(found["steps"])
             return found if found["phase"] in until else None
 
@@ -171,7 +173,8 @@ def describe(step: dict[str, Any]) -> str:
     data = step["data"]
     match step["step"]:
         case "staging.gates":
-            return "gates: " + "; ".join(f"{r['gate']} {r['outcome']} ({r['message']})" for r in data["results"])
+            passed = sum(result["outcome"] == "passed" for result in data["results"])
+            return f"{passed} of {len(data['results'])} gates passed"
         case "phase":
             return f"phase {step['phase']}" + (f": {data['message']}" if data.get("message") else "")
         case "rollout.traffic" | "rollback.traffic":
