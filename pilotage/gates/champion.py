@@ -15,7 +15,7 @@ from pilotage.gates import overlap, statistics, tables
 from pilotage.gates.interface import Champion as Serving
 from pilotage.gates.interface import Trial
 from pilotage.gates.metric import unit, unusable
-from pilotage.gates.predictions import Unanswered, is_number, is_same, labelled, predict
+from pilotage.gates.predictions import Sent, Unanswered, for_the_model, is_number, is_same, labelled, predict
 
 MAX_SLICES = 200
 """Slices that are judged: with more, each is asked for more certainty than 20,000 resamples can tell."""
@@ -71,13 +71,16 @@ class _Comparing:
         if known := self._trained_on(columns, rows, serving):
             return self._result(GateOutcome.FAILED, known)
         try:
-            said = predict(self.trial, holdout.features, holdout.rows)
+            sent = for_the_model(self.trial, holdout, self.data.id, self.spec.slices)
+            said = predict(self.trial, *sent)
         except Unanswered as unanswered:
             return self._result(GateOutcome.FAILED, f"{self.challenger}: {unanswered}")
         if problem := unusable(self.spec.metric, said):
             return self._result(GateOutcome.FAILED, f"{self.challenger} can't be compared: {problem}")
         try:
-            champion_said = predict(self.trial, holdout.features, holdout.rows, champion=True)
+            # It may have been trained on columns that the challenger does without; a tensor has no names to tell them apart.
+            theirs = sent if sent.tensor else Sent(holdout.features, holdout.rows)
+            champion_said = predict(self.trial, *theirs, champion=True)
         except Unanswered as unanswered:
             return self._result(GateOutcome.INCONCLUSIVE, f"{_named(serving)} can't answer the holdout's columns, which says nothing of "
                                 f"{self.challenger}: {unanswered}")

@@ -10,7 +10,7 @@ from pilotage.domain.gate_specs import LOWER_IS_BETTER, MetricGate, result_name
 from pilotage.domain.gates import GateOutcome, GateResult
 from pilotage.gates import statistics, tables
 from pilotage.gates.interface import Trial
-from pilotage.gates.predictions import Unanswered, compute_metric, is_finite, is_number, labelled, predict
+from pilotage.gates.predictions import Unanswered, compute_metric, for_the_model, is_finite, is_number, labelled, predict
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
@@ -39,7 +39,7 @@ class Metric:
         if rows < spec.min_rows:
             return result(GateOutcome.INCONCLUSIVE, f"{rows} labelled rows; the policy asks for {spec.min_rows} or more")
         try:
-            predicted = predict(trial, holdout.features, holdout.rows)
+            predicted = predict(trial, *for_the_model(trial, holdout, data.id))
         except Unanswered as unanswered:
             evidence["status"] = unanswered.status
             return result(GateOutcome.FAILED, str(unanswered))

@@ -6,11 +6,12 @@ import json
 import math
 from collections.abc import Sequence
 from itertools import batched
-from typing import Any
+from typing import Any, NamedTuple
 
 from pilotage.domain.assets import Frozen
 from pilotage.errors import InvalidInput
 from pilotage.gates.interface import Trial
+from pilotage.gates.signature import read_signature
 from pilotage.ports import Answer
 
 BATCH = 500
@@ -46,11 +47,54 @@ def labelled(columns: Sequence[str], rows: Sequence[Sequence[Any]], target: str,
                     rows=[[value for place, value in enumerate(row) if place != at] for row in rows], labels=labels)
 
 
-def predict(trial: Trial, features: Sequence[str], rows: Sequence[Sequence[Any]], *, champion: bool = False) -> list[Any]:
+class Sent(NamedTuple):
+    """What a model is given of a holdout."""
+
+    features: list[str]
+    """The columns it was made of."""
+    rows: list[Any]
+    """Values in the columns' order; with a tensor signature nested as its shape asks for."""
+    tensor: bool = False
+
+
+def for_the_model(trial: Trial, holdout: Labelled, of: str, beside: Sequence[str] = ()) -> Sent:
+    """Columns and rows that the model is sent: those of its signature, in its order; what else the holdout has is for gates only.
+
+    A tensor has a size and no names: it is made of the columns that are numbers, without those that only gates look at (`beside`: slices,
+    cohorts). A model without signature is sent everything. Raises InvalidInput when columns are missing, or too many for the tensor.
+    """
+    signature = read_signature(trial)
+    names = holdout.features
+    if signature is not None and signature.columns:
+        if lacking := [column.name for column in signature.columns if column.required and column.name not in names]:
+            raise InvalidInput(f"the holdout {of} has no column {', '.join(lacking)}, which the model's signature requires "
+                               f"(it has {', '.join(names)})")
+        names = [name for name in signature.names if name in names]
+    elif signature is not None and signature.tensors:
+        shape = signature.tensors[0].shape[1:]
+        names = [name for place, name in enumerate(names) if name not in beside and all(is_number(row[place]) for row in holdout.rows[:20])]
+        if len(names) != math.prod(shape):
+            raise InvalidInput(f"the holdout {of} has {len(names)} columns of numbers, and the model takes a tensor of "
+                               f"{' x '.join(map(str, shape))}: leave out what is no part of it, or name it under slices or sensitive")
+        at = [holdout.features.index(name) for name in names]
+        return Sent(names, [_nested([row[place] for place in at], shape) for row in holdout.rows], tensor=True)
+    at = [holdout.features.index(name) for name in names]
+    return Sent(names, [[row[place] for place in at] for row in holdout.rows])
+
+
+def _nested(values: list[Any], shape: Sequence[int]) -> Any:
+    if len(shape) <= 1:
+        return values
+    size = math.prod(shape[1:])
+    return [_nested(values[at:at + size], shape[1:]) for at in range(0, len(values), size)]
+
+
+def predict(trial: Trial, features: Sequence[str], rows: Sequence[Any], tensor: bool = False, *, champion: bool = False) -> list[Any]:
     """One prediction a row, from the candidate's deployment or the champion's. Raises Unanswered."""
     predicted: list[Any] = []
     for batch in batched(rows, BATCH, strict=False):
-        body = {"input_data": {"columns": list(features), "index": list(range(len(batch))), "data": [list(row) for row in batch]}}
+        split = {"columns": list(features), "index": list(range(len(batch))), "data": [list(row) for row in batch]}
+        body = {"input_data": list(batch) if tensor else split}
         answer = trial.score(json.dumps(body).encode(), champion=champion)
         values = predictions(answer)
         if answer.status != 200 or values is None or len(values) != len(batch):

@@ -20,8 +20,7 @@ from pilotage.gates import cohorts, statistics, tables
 from pilotage.gates.cohorts import Compared, Decision, Judged, labels_of
 from pilotage.gates.interface import Trial
 from pilotage.gates.metric import unit, unusable
-from pilotage.gates.predictions import Labelled, Unanswered, is_same, labelled, predict
-from pilotage.gates.signature import read_signature
+from pilotage.gates.predictions import Labelled, Sent, Unanswered, for_the_model, is_same, labelled, predict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,26 +83,14 @@ class _Judging:
                                 f"{spec.target}: the model must answer with the labels, not with their codes")
         return self._compared()
 
-    def _seen(self, holdout: Labelled) -> tuple[list[str], list[list[Any]]]:
+    def _seen(self, holdout: Labelled) -> Sent:
         """What the model is given: the columns of its signature, in that order; all but the label where it has none.
 
         A sensitive column is often in the holdout for this gate only: a model that was not trained on it must not be sent it.
         """
-        signature = read_signature(self.trial)
-        names = holdout.features
-        if signature is not None and signature.columns:
-            if lacking := [column.name for column in signature.columns if column.required and column.name not in names]:
-                raise InvalidInput(f"the holdout {self.data.id} has no column {', '.join(lacking)}, which the model's signature requires "
-                                   f"(it has {', '.join(names)})")
-            names = [name for name in signature.names if name in names]
-        elif signature is not None and signature.tensors:
-            # Tensors have no names, but a width.
-            insensitive = [name for name in names if name not in self.spec.sensitive]
-            if signature.tensors[0].shape[1:] == [len(insensitive)]:
-                names = insensitive
-        self.evidence["not_sent"] = [name[:60] for name in holdout.features if name not in names][:TOLD]
-        at = [holdout.features.index(name) for name in names]
-        return names, [[row[place] for place in at] for row in holdout.rows]
+        sent = for_the_model(self.trial, holdout, self.data.id, self.spec.sensitive)
+        self.evidence["not_sent"] = [name[:60] for name in holdout.features if name not in sent.features][:TOLD]
+        return sent
 
     def _compared(self) -> GateResult:
         spec = self.spec

@@ -10,7 +10,7 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, cast
 
 from pilotage.errors import TooLarge
@@ -63,24 +63,35 @@ def _pickles(where: str, content: bytes, depth: int = 0) -> Iterator[tuple[str, 
         yield from _in_archive(where, content, depth)
     elif content[:6] == b"\x93NUMPY":
         yield from _in_array(where, content)
-    elif (opened := _decompressed(content)) is not None:
-        yield _read(where, opened, certain=where.endswith(_NAMED))
+    elif _decompressed(content) is not None:
+        yield _read(where, lambda: cast(IO[bytes], _decompressed(content)), certain=where.endswith(_NAMED))
     elif content[:1] == b"\x80" and content[1:2] <= b"\x05":
-        yield _read(where, io.BytesIO(content), certain=True)
+        yield _read(where, lambda: io.BytesIO(content), certain=True)
     elif not where.endswith(_TEXT) and content:
         # Protocols 0 and 1 have no mark of their own: read on trial.
-        yield _read(where, io.BytesIO(content), certain=where.endswith(_NAMED))
+        yield _read(where, lambda: io.BytesIO(content), certain=where.endswith(_NAMED))
 
 
-def _read(where: str, stream: IO[bytes], *, certain: bool) -> tuple[str, Reading, Finding | None]:
-    """One pickle after the other. What is no pickle at all (and not called one) has nothing to tell."""
+def _read(where: str, opened: Callable[[], IO[bytes]], *, certain: bool) -> tuple[str, Reading, Finding | None]:
+    """One pickle after the other. What is no pickle at all (and not called one) has nothing to tell.
+
+    A file with joblib's arrays is read a second time as `pickle.load` would: neither reader must hide imports from the other.
+    """
+    reading, problem = _follow(where, opened(), certain=certain, joblib=True)
+    if reading.arrays:
+        plain, _ = _follow(where, opened(), certain=False, joblib=False)
+        reading.globals |= plain.globals
+    return where, reading, problem
+
+
+def _follow(where: str, stream: IO[bytes], *, certain: bool, joblib: bool) -> tuple[Reading, Finding | None]:
     reading, problem = Reading(), None
     bounded = Bounded(stream, INSIDE_LIMIT)
     try:
         while True:
             begun = bounded.tell()
             try:
-                read_pickle(bounded, reading, joblib=True)
+                read_pickle(bounded, reading, joblib=joblib)
             except Damaged:
                 # After the last pickle there may be raw data (torch); before the first there is no pickle.
                 if reading.pickles and bounded.tell() > begun and not reading.called:
@@ -91,14 +102,14 @@ def _read(where: str, stream: IO[bytes], *, certain: bool) -> tuple[str, Reading
     except Damaged as error:
         if certain and not reading.pickles:
             problem = Finding(part="pickles", level="failed", message=f"{where} is damaged: {error}")
-        elif not reading.pickles:
-            reading = Reading()
+        elif not reading.pickles and not reading.called:
+            reading = Reading()  # bytes that look like opcodes; what was called was called before the damage was met
     except OverLimit as error:
         problem = Finding(part="pickles", level="unknown", message=f"{where} could not be scanned to its end: {error}")
     except (EOFError, OSError, zlib.error, lzma.LZMAError, UnicodeDecodeError, ValueError) as error:
         if certain and not reading.pickles:
             problem = Finding(part="pickles", level="failed", message=f"{where} is damaged: {error}")
-    return where, reading, problem
+    return reading, problem
 
 
 def _decompressed(content: bytes) -> IO[bytes] | None:
@@ -184,4 +195,4 @@ def _in_array(where: str, content: bytes) -> Iterator[tuple[str, Reading, Findin
         yield where, Reading(), Finding(part="pickles", level="failed", message=f"{where} is damaged: {error}")
         return
     if objects:
-        yield _read(where, io.BytesIO(content[begin:]), certain=True)
+        yield _read(where, lambda: io.BytesIO(content[begin:]), certain=True)

@@ -183,7 +183,6 @@ def with_signature(*inputs: dict[str, Any]) -> dict[str, bytes]:
     (with_signature({"name": "x", "type": "double"}), ["x"], ["region", "sex"]),
     (with_signature({"name": "sex", "type": "string"}, {"name": "new", "type": "string", "required": False},
                     {"name": "x", "type": "double"}), ["sex", "x"], ["region"]),
-    (with_signature({"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 1]}}), ["x"], ["region", "sex"]),
 ])
 def test_a_model_is_sent_what_it_was_trained_on(files: dict[str, bytes], sent: list[str], not_sent: list[str]) -> None:
     trial = FakeTrial(candidate=line(), assets={HOLDOUT: csv(regression())}, artifact_files=files)
@@ -191,6 +190,17 @@ def test_a_model_is_sent_what_it_was_trained_on(files: dict[str, bytes], sent: l
     assert result.outcome is GateOutcome.PASSED
     assert {tuple(json.loads(body)["input_data"]["columns"]) for body, _ in trial.asked} == {tuple(sent)}
     assert result.evidence["not_sent"] == not_sent
+
+
+def test_a_tensor_model_is_sent_numbers_without_names() -> None:
+    files = with_signature({"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 1]}})
+    by_name = line()
+    trial = FakeTrial(candidate=lambda rows: by_name([{"x": row["value"][0]} for row in rows]), assets={HOLDOUT: csv(regression())},
+                      artifact_files=files)
+    result = ResponsibleAi().begin(trial, spec(sensitive=["region", "sex"], max_ratio=1.25))
+    assert result.outcome is GateOutcome.PASSED
+    assert all(isinstance(row, list) and len(row) == 1 for body, _ in trial.asked for row in json.loads(body)["input_data"])
+    assert result.evidence["not_sent"] == ["region", "sex"]
 
 
 def test_a_holdout_without_a_column_of_the_signature_is_refused() -> None:

@@ -84,6 +84,7 @@ HARMLESS = pickle.dumps(OrderedDict(weights=[1.0, 2.0], name="ridge"))
     ("memo.pkl", b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94h\x00h\x01\x93\x8c\x04true\x85R."),
     ("builtin.pkl", b"c__builtin__\neval\n(S'1'\ntR."), ("attribute.pkl", pickle.dumps(Evil(getattr, "x", "y"))),
     ("loader.pkl", b"\x80\x04cimportlib\nimport_module\n\x8c\x02os\x85R."), ("socket.pkl", b"csocket\nsocket\n."),
+    ("unfinished.dat", evil(0)[:-1] + b"\xff\xff"), ("cut.dat", evil(1)[:-1]), ("cut.bin", evil(4)[:-1]),
     ("subprocess.pkl", pickle.dumps(Evil(subprocess.check_output, ["true"]))),
 ], ids=named)
 def test_a_poisoned_pickle_is_found_wherever_it_hides(name: str, content: bytes) -> None:
