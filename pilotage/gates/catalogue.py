@@ -35,6 +35,8 @@ def find(kind: str, spec: dict[str, Any]) -> tuple[Gate[Any], GateSpec]:
         return getattr(import_module(module), name)(), _read(BUILT_IN[kind], spec, kind)
     wanted = _read(ExtensionGate, spec, kind)
     gate = _installed(wanted.name)()
+    if lacking := [name for name in ("kind", "version", "compares", "spec", "begin") if not hasattr(gate, name)]:
+        raise InvalidInput(f"the gate {wanted.name!r} has no {', '.join(lacking)}: pilotage/gates/interface.py says what a gate is")
     ruled = {name: spec[name] for name in ("severity", "timeout") if name in spec}
     made: type[GateSpec] = gate.spec
     return gate, _read(made, wanted.settings | ruled, f"extension {wanted.name}: settings")

@@ -18,7 +18,7 @@ from pilotage.domain.gate_specs import GateSpec
 from pilotage.domain.gates import GateResult
 from pilotage.ports import Answer, ArtifactFile, ScoringAddress
 
-__all__ = ["ArtifactFile", "Champion", "Gate", "GateJob", "JobInput", "JobOutcome", "Trial"]
+__all__ = ["ArtifactFile", "Champion", "Gate", "GateJob", "JobGate", "JobInput", "JobOutcome", "Trial"]
 
 
 class Champion(Frozen):
@@ -144,6 +144,10 @@ class Gate[Spec: GateSpec](Protocol):
 
     def begin(self, trial: Trial, spec: Spec) -> GateResult | GateJob:
         """Measure and judge; or say what a job must do first."""
+
+
+class JobGate[Spec: GateSpec](Gate[Spec], Protocol):
+    """A gate whose `begin` may return a job."""
 
     def finish(self, trial: Trial, spec: Spec, job: JobOutcome) -> GateResult:
         """Judge what the job did. Only called after `begin` returned a job."""

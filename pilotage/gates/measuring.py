@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pilotage.domain.assets import ArtifactDigest, AssetRef, DataVersion, parse_asset
 from pilotage.domain.canonical import short_hash
-from pilotage.domain.gate_specs import GateSpec
+from pilotage.domain.gate_specs import ComponentGate, GateSpec
 from pilotage.domain.gates import GateResult
 from pilotage.domain.names import gate_job
 from pilotage.errors import InvalidInput
 from pilotage.gates.carrying import evidence_key
 from pilotage.gates.catalogue import find
-from pilotage.gates.interface import Gate, GateJob, JobOutcome
+from pilotage.gates.interface import Gate, GateJob, JobGate, JobOutcome
 from pilotage.gates.trial import LiveTrial, Place, asset_ref
 from pilotage.messages import GateRequest
 from pilotage.ports import Clock, Deployments, Jobs, JobSpec, ModelRegistry, ProgramSpec
@@ -50,7 +50,8 @@ class Measurement:
     def key(self) -> str:
         """What the verdict depends on; see `carrying`."""
         inputs = {text: self.trial.data(text).digest.value for text in sorted(self.spec.data().values())}
-        inputs |= {text: str(ref) for text, ref in sorted(self.wanted.components.items()) if text in str(self.wanted.spec)}
+        if isinstance(self.spec, ComponentGate):
+            inputs[self.spec.component] = str(self._component(self.spec.component))
         for who in (False, True) if self.gate.compares else (False,):
             if (trained := self.trial.training(champion=who)) is not None:
                 inputs[f"training of the {'champion' if who else 'candidate'}"] = trained.digest.value
@@ -63,7 +64,8 @@ class Measurement:
         return self._named(self.gate.begin(self.trial, self.spec))
 
     def finish(self, outcome: JobOutcome) -> GateResult:
-        found = self._named(self.gate.finish(self.trial, self.spec, outcome))
+        gate = cast(JobGate[Any], self.gate)
+        found = self._named(gate.finish(self.trial, self.spec, outcome))
         assert isinstance(found, GateResult)
         return found
 
@@ -95,12 +97,15 @@ class Measurement:
             return
         if wanted.component is None:
             raise InvalidInput(f"gate {self.wanted.name} asks for a job with neither a program nor a component")
-        pinned = self.wanted.components.get(wanted.component)
-        component = AssetRef.model_validate(pinned) if pinned else parse_asset(wanted.component, self.wanted.home)
         jobs.begin(JobSpec(
-            workspace=self.workspace, name=self.job, component=component, output=wanted.output, compute=wanted.compute, tags=tags,
-            experiment=experiment, inputs={name: given.value for name, given in wanted.inputs.items()}, offered={
-                "model": self.wanted.model, "endpoint": self.wanted.target["endpoint"], "deployment": self.wanted.target["name"]}))
+            workspace=self.workspace, name=self.job, component=self._component(wanted.component), output=wanted.output,
+            compute=wanted.compute, tags=tags, experiment=experiment, inputs={name: given.value for name, given in wanted.inputs.items()},
+            offered={"model": self.wanted.model, "endpoint": self.wanted.target["endpoint"], "deployment": self.wanted.target["name"]}))
+
+    def _component(self, text: str) -> AssetRef:
+        """As it was pinned; an installed gate's own component names its version itself."""
+        pinned = self.wanted.components.get(text)
+        return AssetRef.model_validate(pinned) if pinned else parse_asset(text, self.wanted.home)
 
     def outcome(self, jobs: Jobs) -> JobOutcome:
         """What the job came to. Raises Busy-like errors through; a job that is not there was never submitted, or deleted."""

@@ -12,7 +12,7 @@ from pilotage.domain.assets import Frozen
 from pilotage.domain.figures import Histogram
 from pilotage.domain.gate_specs import SmokeGate
 from pilotage.domain.gates import GateOutcome, GateResult
-from pilotage.gates.interface import GateJob, JobOutcome, Trial
+from pilotage.gates.interface import Trial
 from pilotage.gates.predictions import is_finite, predictions
 from pilotage.gates.tables import requests
 
@@ -48,9 +48,6 @@ class Smoke:
                    for number, (request, rows) in enumerate(requests(trial.files(spec.samples), spec.samples))]
         return judge(spec, answers).model_copy(update={
             "version": self.version, "inputs": {spec.samples: trial.data(spec.samples).digest.value}})
-
-    def finish(self, trial: Trial, spec: SmokeGate, job: JobOutcome) -> GateResult | GateJob:
-        raise NotImplementedError("smoke needs no job")
 
 
 def _ask(trial: Trial, request: dict[str, Any], rows: int, *, again: bool) -> SampleAnswer:

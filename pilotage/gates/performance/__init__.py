@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pilotage.domain.gate_specs import PerformanceGate, result_name
 from pilotage.domain.gates import GateResult
 from pilotage.errors import InvalidInput
-from pilotage.gates.interface import JobOutcome, Trial
+from pilotage.gates.interface import Trial
 from pilotage.gates.performance.judge import judge, limits_of
 from pilotage.gates.performance.load import Load, measure, schedule
 from pilotage.gates.performance.plots import figures
@@ -53,6 +53,3 @@ class Performance:
             version=self.version, inputs={"samples": trial.data(spec.samples).digest.value},
             evidence=verdict.evidence | {"seed": trial.seed, "sample_requests": len(bodies)},
             figures=figures(measured.sent, limits_of(spec), found))
-
-    def finish(self, trial: Trial, spec: PerformanceGate, job: JobOutcome) -> GateResult:
-        raise InvalidInput(f"the performance gate starts no job; {job.name} is not its")

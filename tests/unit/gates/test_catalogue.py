@@ -59,13 +59,15 @@ class Carbon:
 
 
 def test_an_installed_gate_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [EntryPoint("carbon", f"{__name__}:Carbon", catalogue.GROUP), EntryPoint("broken", "nowhere:Gate", catalogue.GROUP)]
+    points = [EntryPoint(name, f"nowhere:{name}", catalogue.GROUP) for name in ("carbon", "broken", "empty")]
     monkeypatch.setattr(catalogue, "entry_points", lambda group: points)
-    monkeypatch.setattr(EntryPoint, "load", lambda self: Carbon if self.name == "carbon" else _missing())
+    monkeypatch.setattr(EntryPoint, "load", lambda self: {"carbon": Carbon, "empty": object}.get(self.name) or _missing())
     gate, spec = catalogue.find("extension", {"name": "carbon", "settings": {"grams": 2.5}, "severity": "warn"})
     assert (gate.version, spec.severity) == ("3", "warn")
     with pytest.raises(InvalidInput, match="extension carbon: settings: grams"):
         catalogue.find("extension", {"name": "carbon", "settings": {"grams": -1.0}})
+    with pytest.raises(InvalidInput, match="'empty' has no kind, version, compares, spec, begin"):
+        catalogue.find("extension", {"name": "empty"})
     with pytest.raises(InvalidInput, match="can't be loaded"):
         catalogue.find("extension", {"name": "broken"})
 
