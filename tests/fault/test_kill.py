@@ -67,6 +67,7 @@ def test_killed_here_it_goes_on(faulty: Lines, point: Point) -> None:
     _is_whole(line, promotion)
 
 
+@pytest.mark.exhaustive  # replay/test_crashes kills a rollback after each of its changes, by default
 def test_killed_while_a_rollback_has_moved_the_traffic(faulty: Lines) -> None:
     """The tenth point: the split is restored, nothing is recorded of it, and everything dies."""
     line = faulty("lossy")

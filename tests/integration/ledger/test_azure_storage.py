@@ -106,6 +106,7 @@ def test_event_grids_dead_letters_are_read(settings: Settings) -> None:
     assert dead_letters(settings.ledger_blob_url, f"d{uuid4().hex[:20]}") == []
 
 
+@pytest.mark.exhaustive  # its own time-outs take ten seconds
 def test_storage_that_does_not_answer_is_unavailable(azure: LivePlatform, settings: Settings) -> None:
     """The platform's proxy refuses hosts that are not its own, so this never leaves the machine."""
     for call in (lambda: BlobRecords("https://nobody.invalid", "pilotage").read("a"),

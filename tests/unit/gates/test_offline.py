@@ -60,11 +60,9 @@ def test_every_form_of_a_request_is_predicted_alike(models: Path, tmp_path: Path
 
 
 def test_it_is_told_whether_a_model_reads_by_place(models: Path, tmp_path: Path) -> None:
-    for name in ("columns", "positions"):
-        (tmp_path / name).mkdir()
-    by_name = predicted(models / "columns", tmp_path / "columns", {"input_data": COLUMNS})
-    assert by_name["summary.json"][0]["reads_by_place"] is False, "MLflow puts named columns in order"
-    assert predicted(models / "positions", tmp_path / "positions", {"input_data": COLUMNS}, rows=1)["summary.json"][0]["rows"] == 2
+    by_name = predicted(models / "positions", tmp_path, {"input_data": COLUMNS}, {"input_data": COLUMNS}, rows=1)
+    assert by_name["summary.json"][0]["reads_by_place"] is False, "MLflow puts named columns in order, though this model knows no names"
+    assert by_name["summary.json"][0]["rows"] == 2, "whole requests, until there are rows enough"
 
 
 def test_tensors_are_arrays(models: Path, tmp_path: Path) -> None:
