@@ -17,7 +17,7 @@ from pilotage.domain.gate_specs import ContractGate
 from pilotage.domain.gates import GateOutcome, GateResult
 from pilotage.errors import OperationFailed
 from pilotage.gates.interface import GateJob, JobInput, JobOutcome, Trial
-from pilotage.gates.predictions import is_number, predictions
+from pilotage.gates.predictions import equal, is_number, predictions
 from pilotage.gates.signature import misfits, read_signature
 from pilotage.gates.tables import requests
 
@@ -65,10 +65,12 @@ class Contract:
             told = json.loads(written["failure.json"])
             return self._result(trial, spec, GateOutcome.FAILED, f"in its own environment the model could not {told['phase']}: "
                                 f"{told['error']}", {"job": job.name, "versions": told["versions"]})
-        if "summary.json" not in written:
+        if job.status != "Completed" or not {"summary.json", "predictions.jsonl"} <= set(written):
             raise OperationFailed(f"job {job.name} ended {job.status} and wrote no predictions: {job.message or 'see its log'}")
         summary = json.loads(written["summary.json"])
         offline = [json.loads(line)["predictions"] for line in written["predictions.jsonl"].splitlines()]
+        if len(offline) != (wanted := _asked(trial, spec)):
+            raise OperationFailed(f"job {job.name} predicted {len(offline)} of {wanted} sample requests: what it left out is not compared")
         evidence = {"job": job.name, "versions": summary["versions"], "reads_columns_by_place": summary["reads_by_place"]}
         return self._compared(trial, spec, offline, evidence)
 
@@ -100,6 +102,16 @@ class Contract:
                 figures: Sequence[Histogram] = ()) -> GateResult:
         return GateResult(gate=self.kind, outcome=outcome, message=message, evidence=evidence or {}, figures=list(figures),
                           version=self.version, inputs={spec.samples: trial.data(spec.samples).digest.value})
+
+
+def _asked(trial: Trial, spec: ContractGate) -> int:
+    """How many sample requests the job predicts: as many as it takes to have `max_rows` rows."""
+    asked = rows = 0
+    for _, count in requests(trial.files(spec.samples), spec.samples):
+        if rows >= spec.max_rows:
+            break
+        asked, rows = asked + 1, rows + count
+    return asked
 
 
 class Comparison(Frozen):
@@ -136,19 +148,6 @@ class Comparison(Frozen):
         counts = [sum(low <= gap < high for gap in self.gaps) for low, high in pairwise(edges)]
         counts[-1] += sum(gap == edges[-1] for gap in self.gaps)
         return [Histogram(title="Endpoint against the model itself: absolute difference of each row", edges=edges, series={"rows": counts})]
-
-
-def equal(one: Any, other: Any, relative: float, absolute: float) -> bool:
-    """Numbers within the tolerance (NaN is written as text on both sides), structures part by part, everything else exactly."""
-    if is_number(one) and is_number(other):
-        return math.isclose(one, other, rel_tol=relative, abs_tol=absolute)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(equal(a, b, relative, absolute) for a, b in zip(one, other, strict=True))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(equal(one[name], other[name], relative, absolute) for name in one)
-    if isinstance(one, float) and math.isnan(one):
-        return other == "nan"
-    return type(one) is type(other) and bool(one == other)
 
 
 def gap_of(one: Any, other: Any) -> float:

@@ -105,14 +105,39 @@ def predict(trial: Trial, features: Sequence[str], rows: Sequence[Any], tensor: 
 
 
 def predictions(answer: Answer) -> list[Any] | None:
-    """The predictions of an answer: a JSON list, bare or under `predictions`; None when there is none."""
+    """The predictions of an answer: a JSON list, bare or under `predictions`, or named columns of one length; None when there is none."""
     try:
         value = json.loads(answer.body)
     except ValueError:
         return None
     if isinstance(value, dict):
-        value = value.get("predictions")
+        value = value["predictions"] if "predictions" in value else _rows_of(value)
     return value if isinstance(value, list) else None
+
+
+def _rows_of(columns: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Named outputs are answered as columns of one length: as rows."""
+    if not columns or not all(isinstance(values, list) for values in columns.values()):
+        return None
+    if len({len(values) for values in columns.values()}) != 1:
+        return None
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def equal(one: Any, other: Any, relative: float, absolute: float) -> bool:
+    """Numbers within the tolerance, structures part by part, everything else exactly.
+
+    `other` may write NaN and infinities as text, which JSON has no word for: servers answer null, or Python's own word.
+    """
+    if is_number(one) and is_number(other):
+        return math.isclose(one, other, rel_tol=relative, abs_tol=absolute) or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(equal(a, b, relative, absolute) for a, b in zip(one, other, strict=True))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(equal(one[name], other[name], relative, absolute) for name in one)
+    if other in ("nan", "inf", "-inf") and not isinstance(one, list | dict):
+        return one is None or str(one) == other
+    return type(one) is type(other) and bool(one == other)
 
 
 def is_number(value: Any) -> bool:

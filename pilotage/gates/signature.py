@@ -66,6 +66,8 @@ def read_signature(trial: Trial) -> Signature | None:
     paths = sorted((file.path for file in trial.artifact() if file.path.split("/")[-1] == "MLmodel" and file.path.count("/") <= 1), key=len)
     if not paths:
         return None
+    if len(paths) > 1 and "/" in paths[0]:
+        raise InvalidInput(f"the model has {len(paths)} MLmodel files ({', '.join(paths[:3])}): which of them is served can't be told")
     try:
         told = yaml.safe_load(trial.read_artifact(paths[0], FILE_LIMIT).decode("utf-8"))
         written = told.get("signature") if isinstance(told, dict) else None
@@ -128,8 +130,10 @@ def _split_misfits(signature: Signature, data: dict[str, Any]) -> list[Finding]:
 
 
 def _record_misfits(signature: Signature, rows: list[dict[str, Any]]) -> list[Finding]:
-    found = list(_name_misfits(signature, list(rows[0]), ordered=len(rows[0]) == len(signature.columns)))
-    return [*found, *_value_misfits(signature, rows)][:_TELL]
+    for number, row in enumerate(rows, start=1):
+        if found := list(_name_misfits(signature, list(row))):
+            return [Finding(f"row {number}", finding.problem) for finding in found][:_TELL]
+    return list(_value_misfits(signature, rows))[:_TELL]
 
 
 def _positional_misfits(signature: Signature, rows: list[Any]) -> list[Finding]:
@@ -152,7 +156,7 @@ def _named_misfits(signature: Signature, data: dict[str, Any]) -> list[Finding]:
     return [*found, *_value_misfits(signature, rows)][:_TELL]
 
 
-def _name_misfits(signature: Signature, given: Sequence[str], *, ordered: bool = True) -> Iterator[Finding]:
+def _name_misfits(signature: Signature, given: Sequence[str]) -> Iterator[Finding]:
     names = signature.names
     if twice := sorted({name for name in given if list(given).count(name) > 1}):
         yield Finding("columns", f"{', '.join(twice)} is there twice")
@@ -161,7 +165,7 @@ def _name_misfits(signature: Signature, given: Sequence[str], *, ordered: bool =
     if unknown := [name for name in given if name not in names]:
         yield Finding("columns", f"{', '.join(unknown)} is not in the signature, which has {', '.join(names)}")
     expected = [name for name in names if name in given]
-    if ordered and not missing and not unknown and list(given) != expected:
+    if not missing and not unknown and list(given) != expected:
         # By name MLflow would put them right; a server that reads by place answers 200 with plausible nonsense.
         yield Finding("columns", f"they are in another order than the model's signature: the request has {', '.join(given)}; the signature "
                       f"{', '.join(expected)}")
@@ -186,11 +190,11 @@ def _misfit(column: Column, value: Any) -> str | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "is null, and the signature requires it" if column.required and kind not in ("float", "double") else None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    shown = f"{type(value).__name__} {str(value)[:30]!r}"
+    shown = _kind_of(value)  # never the value: it may be somebody's
     if kind in _WHOLE:
         if not is_number or (isinstance(value, float) and not value.is_integer()):
             return f"is {shown}; the signature says {kind}"
-        return f"is {value}, too large for {kind}" if abs(value) > _WHOLE[kind] else None
+        return f"is too large for {kind}" if not -_WHOLE[kind] <= value < _WHOLE[kind] else None
     if kind in ("float", "double"):
         return None if is_number else f"is {shown}; the signature says {kind}"
     if kind == "boolean":
@@ -200,6 +204,15 @@ def _misfit(column: Column, value: Any) -> str | None:
     if kind == "array":
         return None if isinstance(value, list) else f"is {shown}; the signature says array"
     return None if isinstance(value, dict) or kind not in ("object", "map") else f"is {shown}; the signature says {kind}"
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a whole number" if isinstance(value, int) or value.is_integer() else "a fraction"
+    kinds: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
+    return kinds.get(type(value), "null")
 
 
 def _tensor_misfits(tensors: Sequence[Tensor], data: Any) -> list[Finding]:
@@ -236,8 +249,8 @@ def _shape_misfit(tensor: Tensor, value: Any) -> Iterator[Finding]:
     for item in level:
         is_number = isinstance(item, int | float) and not isinstance(item, bool)
         if numeric and tensor.dtype != "bool" and not is_number:
-            yield Finding(where, f"it holds {type(item).__name__} {str(item)[:30]!r}; the signature says {tensor.dtype}")
+            yield Finding(where, f"it holds {_kind_of(item)}; the signature says {tensor.dtype}")
             return
         if whole and isinstance(item, float) and not item.is_integer():
-            yield Finding(where, f"it holds {item}; the signature says {tensor.dtype}")
+            yield Finding(where, f"it holds {_kind_of(item)}; the signature says {tensor.dtype}")
             return

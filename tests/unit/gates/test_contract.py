@@ -11,8 +11,9 @@ import pytest
 from pilotage.domain.gate_specs import ContractGate
 from pilotage.domain.gates import GateOutcome, GateResult
 from pilotage.errors import OperationFailed
-from pilotage.gates.contract import Contract, equal
+from pilotage.gates.contract import Contract
 from pilotage.gates.interface import GateJob, JobOutcome
+from pilotage.gates.predictions import equal
 from tests.support.trial import FakeTrial, Model, Refused
 from tests.unit.gates.test_signature import NAMES, mlmodel, split
 
@@ -59,7 +60,7 @@ def test_requests_that_fit_are_predicted_by_the_model_itself_in_its_environment(
 
 @pytest.mark.parametrize(("requests", "says"), [
     ([split(["hour", "carrier", "distance"], [7, "UA", 1.0])], "another order than the model's signature"),
-    ([GOOD[0], split(NAMES, ["UA", "7", 1.0, None])], "sample request 2 does not fit the model's signature: row 1: hour is str '7'"),
+    ([GOOD[0], split(NAMES, ["UA", "7", 1.0, None])], "sample request 2 does not fit the model's signature: row 1: hour is text"),
     ([split(["carrier", "hour"], ["UA", 7])], "distance is missing"),
 ])
 def test_a_request_that_does_not_fit_fails_although_every_status_is_200(requests: list[dict[str, Any]], says: str) -> None:
@@ -125,10 +126,26 @@ def test_a_model_that_does_not_work_in_its_own_environment_fails_with_its_own_wo
 
 @pytest.mark.parametrize("outcome", [
     JobOutcome(name="j", status="Failed", message="out of memory"), JobOutcome(name="j", status="Canceled"),
-    job(**{"summary.json": None})])
+    job(**{"summary.json": None}), job().model_copy(update={"status": "Failed"})])
 def test_a_job_that_proves_nothing_is_not_the_models_fault(outcome: JobOutcome) -> None:
     with pytest.raises(OperationFailed, match="wrote no predictions"):
         finished(outcome=outcome)
+
+
+def test_what_a_job_left_out_is_not_taken_for_equal() -> None:
+    with pytest.raises(OperationFailed, match="predicted 1 of 2 sample requests"):
+        finished(outcome=job([own([dict(zip(NAMES, row, strict=True)) for row in ROWS])]))
+    few = ContractGate(samples=SAMPLES, max_rows=2)
+    assert finished(outcome=job([own([dict(zip(NAMES, row, strict=True)) for row in ROWS])]), spec=few).outcome is GateOutcome.PASSED
+
+
+@pytest.mark.parametrize(("server", "model"), [
+    ([None, 1.0], ["nan", 1.0]), ([{"score": 1.0}, {"score": 2.0}], [{"score": 1.0}, {"score": 2.0}]),
+    ({"label": ["a", "b"], "score": [1.0, 2.0]}, [{"label": "a", "score": 1.0}, {"label": "b", "score": 2.0}]),
+])
+def test_answers_in_every_form_are_compared_row_for_row(server: Any, model: list[Any]) -> None:
+    few = ContractGate(samples=SAMPLES, max_rows=2)
+    assert finished(lambda rows: server, job([model]), few).outcome is GateOutcome.PASSED
 
 
 @pytest.mark.parametrize(("one", "other", "same"), [

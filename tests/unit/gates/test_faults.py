@@ -157,7 +157,7 @@ def reordered_columns(world: World) -> None:
         request["input_data"]["data"] = [row[::-1] for row in request["input_data"]["data"]]
 
 
-@fault("contract", "hour is float '7.5'; the signature says long")
+@fault("contract", "hour is a fraction; the signature says long")
 def swapped_types(world: World) -> None:
     _rows(world)[0][2] = 7.5
 

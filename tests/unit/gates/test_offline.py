@@ -56,13 +56,14 @@ def test_every_form_of_a_request_is_predicted_alike(models: Path, tmp_path: Path
     assert answers[0] == pytest.approx([12, 25])
     assert all(answer == answers[0] for answer in answers)
     assert found["summary.json"][0]["rows"] == 10
+    assert found["summary.json"][0]["reads_by_place"] is False
     assert found["summary.json"][0]["versions"]["python"].startswith("3.")
 
 
 def test_it_is_told_whether_a_model_reads_by_place(models: Path, tmp_path: Path) -> None:
-    by_name = predicted(models / "positions", tmp_path, {"input_data": COLUMNS}, {"input_data": COLUMNS}, rows=1)
-    assert by_name["summary.json"][0]["reads_by_place"] is False, "MLflow puts named columns in order, though this model knows no names"
-    assert by_name["summary.json"][0]["rows"] == 2, "whole requests, until there are rows enough"
+    by_place = predicted(models / "positions", tmp_path, {"input_data": COLUMNS}, {"input_data": COLUMNS}, rows=1)
+    assert by_place["summary.json"][0]["reads_by_place"] is True, "it was trained on an array: its own columns have no names"
+    assert by_place["summary.json"][0]["rows"] == 2, "whole requests, until there are rows enough"
 
 
 def test_tensors_are_arrays(models: Path, tmp_path: Path) -> None:

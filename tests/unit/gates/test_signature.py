@@ -54,15 +54,19 @@ def test_what_fits_is_let_through_in_every_form(request_: dict[str, Any]) -> Non
     (split(["carrier", "distance"], ["UA", 1.0]), "hour is missing"),
     (split([*NAMES, "tail"], [*GOOD, "N1"]), "tail is not in the signature, which has carrier, hour, distance, note"),
     (split(["carrier", "carrier", "hour", "distance"], ["UA", "AA", 7, 1.0]), "carrier is there twice"),
-    (split(NAMES, ["UA", "7", 1.0, None]), "row 1: hour is str '7'; the signature says long"),
-    (split(NAMES, GOOD, ["UA", 7.5, 1.0, None]), "row 2: hour is float '7.5'"),
-    (split(NAMES, ["UA", True, 1.0, None]), "hour is bool 'True'"),
-    (split(NAMES, [7, 7, 1.0, None]), "carrier is int '7'; the signature says string"),
-    (split(NAMES, ["UA", 7, "far", None]), "distance is str 'far'"), (split(NAMES, [None, 7, 1.0, None]), "carrier is null"),
+    (split(NAMES, ["UA", "7", 1.0, None]), "row 1: hour is text; the signature says long"),
+    (split(NAMES, GOOD, ["UA", 7.5, 1.0, None]), "row 2: hour is a fraction"),
+    (split(NAMES, ["UA", True, 1.0, None]), "hour is true or false"),
+    (split(NAMES, [7, 7, 1.0, None]), "carrier is a whole number; the signature says string"),
+    (split(NAMES, ["UA", 7, "far", None]), "distance is text"), (split(NAMES, [None, 7, 1.0, None]), "carrier is null"),
     (split(NAMES, ["UA", None, 1.0, None]), "hour is null"), (split(NAMES, ["UA", 7, 1.0]), "row 1: it has 3 values; there are 4 columns"),
     (split(NAMES, ["UA", 2**70, 1.0, None]), "too large for long"),
     ({"input_data": [["UA", 7, 1.0]]}, "it has 3 values; the signature has 4 columns"),
-    ({"input_data": [[7, "UA", 1.0, None]]}, "carrier is int '7'"),
+    ({"input_data": [[7, "UA", 1.0, None]]}, "carrier is a whole number"),
+    ({"input_data": [dict(zip(NAMES, GOOD, strict=True)), {"hour": 7, "carrier": "UA", "distance": 1.0}]},
+     "row 2: they are in another order"),
+    ({"input_data": [dict(zip(NAMES, GOOD, strict=True)), dict(zip([*NAMES, "x"], [*GOOD, 1], strict=True))]}, "row 2: x is not in"),
+    (split(NAMES, ["UA", 2**63, 1.0, None]), "too large for long"),
     ({"inputs": {"carrier": ["UA"], "hour": [7, 8], "distance": [1.0]}}, "not lists of one length"),
     ({"data": 1}, "it has no input_data"), ({"input_data": "text"}, "neither rows nor columns"),
     ({"input_data": {"columns": NAMES, "data": "x"}}, "no list of rows"),
@@ -79,10 +83,10 @@ PAIR = Signature(tensors=[Tensor(name="image", dtype="uint8", shape=[-1, 2]), Te
     (IMAGES, [[[1, 2, 3], [4, 5, 6]]], ""), (IMAGES, [[[1.5] * 3] * 2] * 4, ""),
     (IMAGES, [[[1, 2], [3, 4], [5, 6]]], "its shape is 1 x 3 x 2; the signature says any x 2 x 3"),
     (IMAGES, [[1, 2, 3]], "its shape is 1 x 3"), (IMAGES, [[[1, 2, 3], [4, 5]]], "different lengths (2, 3)"),
-    (IMAGES, [[["1", 2, 3], [4, 5, 6]]], "it holds str '1'"), (IMAGES, 3, "its shape is a single value"),
+    (IMAGES, [[["1", 2, 3], [4, 5, 6]]], "it holds text"), (IMAGES, 3, "its shape is a single value"),
     (PAIR, {"image": [[1, 2]], "text": ["a"]}, ""), (PAIR, {"image": [[1, 2]]}, "the tensor text is missing"),
     (PAIR, {"image": [[1, 2]], "text": ["a"], "x": [1]}, "the tensor x is not in the signature"),
-    (PAIR, {"image": [[1.5, 2]], "text": ["a"]}, "it holds 1.5; the signature says uint8"), (PAIR, [[1, 2]], "this names none"),
+    (PAIR, {"image": [[1.5, 2]], "text": ["a"]}, "it holds a fraction; the signature says uint8"), (PAIR, [[1, 2]], "this names none"),
 ])
 def test_tensors_have_shapes(signature: Signature, data: Any, says: str) -> None:
     found = told({"input_data": data}, signature)
@@ -110,6 +114,15 @@ def test_a_model_may_have_none(files: dict[str, bytes]) -> None:
 def test_one_that_cannot_be_read_is_told(content: bytes) -> None:
     with pytest.raises(InvalidInput, match="MLmodel of the model can't be read"):
         read_signature(FakeTrial(artifact_files={"MLmodel": content}))
+
+
+def test_which_of_two_models_is_served_cannot_be_told() -> None:
+    with pytest.raises(InvalidInput, match="2 MLmodel files"):
+        read_signature(FakeTrial(artifact_files={"a/MLmodel": mlmodel(), "b/MLmodel": mlmodel()}))
+
+
+def test_no_value_of_a_row_is_told() -> None:
+    assert "Jane" not in told(split(NAMES, ["UA", "Jane Doe", 1.0, None]))
 
 
 @given(st.permutations(NAMES))

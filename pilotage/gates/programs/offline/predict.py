@@ -71,7 +71,7 @@ def plain(value: Any) -> Any:
     import pandas as pd
 
     if isinstance(value, pd.DataFrame):
-        return [plain(row) for row in (value.iloc[:, 0].tolist() if value.shape[1] == 1 else value.to_dict(orient="records"))]
+        return [plain(row) for row in value.to_dict(orient="records")]
     if isinstance(value, pd.Series | np.ndarray):
         return plain(value.tolist())
     if isinstance(value, np.generic):
@@ -83,14 +83,25 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def rows_of(predictions: Any) -> Any:
+    """Named outputs come as columns of one length: as rows, which is how they are compared."""
+    if not isinstance(predictions, dict) or not all(isinstance(values, list) for values in predictions.values()):
+        return predictions
+    if len({len(values) for values in predictions.values()}) != 1:
+        return predictions
+    return [dict(zip(predictions, values, strict=True)) for values in zip(*predictions.values(), strict=True)]
+
+
 def reads_by_place(model: Any, first: Any) -> bool | None:
     """Whether the same rows with their columns in reverse are predicted otherwise; None when they can't be reversed."""
     import pandas as pd
 
     if not isinstance(first, pd.DataFrame) or first.shape[1] < 2:
         return None
+    # Behind MLflow's signature, which would put the columns right first.
+    inner = getattr(model, "_model_impl", model)
     try:
-        return plain(model.predict(first)) != plain(model.predict(first[first.columns[::-1]]))
+        return plain(inner.predict(first)) != plain(inner.predict(first[first.columns[::-1]]))
     except Exception:  # a model may refuse them, which is as good as reading by name
         return False
 
@@ -136,7 +147,7 @@ def main() -> int:
                 break
             try:
                 given = model_input(request, schema)
-                predictions = plain(model.predict(given))
+                predictions = rows_of(plain(model.predict(given)))
             except Exception as error:
                 return failed(f"predict sample request {number}", error)
             if number == 1:
