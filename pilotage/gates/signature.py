@@ -121,7 +121,9 @@ def _split_misfits(signature: Signature, data: dict[str, Any]) -> list[Finding]:
         return [Finding("data", "it is no list of rows")]
     if columns is None:
         return _positional_misfits(signature, rows)
-    found = list(_name_misfits(signature, [str(name) for name in columns]))
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        return [Finding("columns", "it is no list of names")]
+    found = list(_name_misfits(signature, columns))
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, list) or len(row) != len(columns):
             return [*found, Finding(f"row {number}", f"it has {len(row) if isinstance(row, list) else 'no'} values; "

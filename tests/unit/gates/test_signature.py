@@ -70,6 +70,8 @@ def test_what_fits_is_let_through_in_every_form(request_: dict[str, Any]) -> Non
     ({"inputs": {"carrier": ["UA"], "hour": [7, 8], "distance": [1.0]}}, "not lists of one length"),
     ({"data": 1}, "it has no input_data"), ({"input_data": "text"}, "neither rows nor columns"),
     ({"input_data": {"columns": NAMES, "data": "x"}}, "no list of rows"),
+    ({"input_data": {"columns": False, "data": []}}, "no list of names"),
+    ({"input_data": {"columns": [["a"]], "data": [[1]]}}, "no list of names"),
 ])
 def test_what_does_not_fit_is_told_with_its_place(request_: dict[str, Any], says: str) -> None:
     assert says in told(request_)
