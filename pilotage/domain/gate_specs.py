@@ -30,6 +30,10 @@ class GateSpec(Strict):
         """Role -> text of each data asset it measures with."""
         return {}
 
+    def depends_on_time(self) -> bool:
+        """Whether equal inputs may be judged otherwise tomorrow: evidence is then carried over within a day only."""
+        return False
+
 
 class SmokeGate(GateSpec):
     """The deployment answers every sample request with 200 and a finite JSON prediction per row, the same each time."""
@@ -118,6 +122,9 @@ class DataQualityGate(GateSpec):
     def data(self) -> dict[str, str]:
         named = {"data": self.subject, "contract": self.contract, "training": self.training}
         return {role: text for role, text in named.items() if text}
+
+    def depends_on_time(self) -> bool:
+        return self.freshness is not None
 
 
 class MetricGate(GateSpec):

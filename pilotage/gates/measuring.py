@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pilotage.domain.assets import ArtifactDigest, AssetRef, DataVersion, parse_asset
-from pilotage.domain.canonical import short_hash
+from pilotage.domain.canonical import digest
 from pilotage.domain.gate_specs import ComponentGate, GateSpec
 from pilotage.domain.gates import GateResult
 from pilotage.domain.names import gate_job
@@ -50,6 +50,11 @@ class Measurement:
     def key(self) -> str:
         """What the verdict depends on; see `carrying`."""
         inputs = {text: self.trial.data(text).digest.value for text in sorted(self.spec.data().values())}
+        # Equal files may be registered with another licence or card: what a gate may read of the model is part of it.
+        model = self.trial.model
+        inputs["card"] = digest({"tags": model.tags, "properties": model.properties, "description": model.description})
+        if self.spec.depends_on_time():
+            inputs["day"] = self.trial.now().date().isoformat()
         if isinstance(self.spec, ComponentGate):
             inputs[self.spec.component] = str(self._component(self.spec.component))
         for who in (False, True) if self.gate.compares else (False,):
@@ -115,8 +120,3 @@ class Measurement:
         files = jobs.written(self.workspace, self.job, RESULT_LIMIT)
         return JobOutcome(name=self.job, status=state.status, message=state.message, files=files,
                           metrics=jobs.metrics(self.workspace, self.job))
-
-
-def trial_id(*parts: str) -> str:
-    """Names a measurement that belongs to no promotion: `pilotage gates run`."""
-    return f"trial-{short_hash(*parts)}"

@@ -173,6 +173,33 @@ def test_anything_that_differs_is_measured_anew(change: str) -> None:
     assert _results(scene, second)["metric:mae"].carried_from == ""
 
 
+def test_equal_files_with_another_card_are_looked_at_anew() -> None:
+    """Version 2 lost its licence: the first one's pass is not its own."""
+    scene = _scene({"security": {"require_pins": False, "licences": ["MIT"]}})
+    outcomes = []
+    for version, tags in (("1", {"license": "MIT"}), ("2", {})):
+        scene.register(version, Asset(files={"weights.txt": b"same bytes"}, tags=tags))
+        promotion = scene.start(version)
+        _until_staged(scene, promotion)
+        outcomes.append(_results(scene, promotion)["security"].outcome.value)
+    assert outcomes == ["passed", "failed"]
+
+
+def test_fresh_data_is_not_fresh_for_ever() -> None:
+    scene = _scene({"data_quality": {"data_asset": "azureml:dated@latest", "min_rows": 1,
+                                     "freshness": {"column": "day", "max_age": "P2D"}}})
+    rows = f"day,x\n{scene.clock.now():%Y-%m-%d},1\n".encode()
+    scene.azure.put("data", AssetRef(name="dated", version="1", workspace=DEV), Asset(files={"rows.csv": rows}))
+    outcomes = []
+    for version in ("1", "2"):
+        scene.register(version, Asset(files={"model.pkl": b"same bytes"}))
+        promotion = scene.start(version)
+        _until_staged(scene, promotion)
+        outcomes.append(_results(scene, promotion)["data_quality"].outcome.value)
+        scene.clock.advance(timedelta(days=5))
+    assert outcomes == ["passed", "failed"]
+
+
 def test_what_was_not_settled_is_measured_again() -> None:
     scene = _scene({"metric": METRIC["metric"] | {"min_rows": 100}})
     for version in ("1", "2"):
