@@ -186,8 +186,9 @@ class ProgramSpec(Frozen):
     """Folder with the code, on this machine."""
     command: str
     environment: str | None
-    """Asset id; None: built from the model's own conda file (`model` must then be an MLflow model)."""
-    model: AssetRef
+    """Asset id; None is refused: what runs the model needs the model's own environment."""
+    timeout: int
+    """Seconds after which Azure ends it, though nobody waits for it any more: its promotion may have been terminated."""
     inputs: dict[str, tuple[str, str]]
     """Name -> (type, asset id or literal)."""
     compute: str

@@ -69,12 +69,14 @@ class PipelineJobs:
             if _submitted(client, spec):
                 return
             # Repeated uploads of one folder's bytes are one code asset: the SDK names it by its hash.
-            client.jobs.create_or_update(command(
+            job = command(
                 name=spec.name, display_name=spec.name, experiment_name=spec.experiment, tags=spec.tags, code=spec.program,
                 command=spec.command, environment=spec.environment, compute=spec.compute,
                 inputs={name: Input(type=kind, path=value) if kind in ASSET_TYPES else _input(name, kind, value)
                         for name, (kind, value) in spec.inputs.items()},
-                outputs={RESULT: Output(type="uri_folder", path=_written_to(spec.name))}))
+                outputs={RESULT: Output(type="uri_folder", path=_written_to(spec.name))})
+            job.set_limits(timeout=spec.timeout)
+            client.jobs.create_or_update(job)
 
     def written(self, workspace: str, name: str, limit: int) -> list[tuple[str, bytes]]:
         """What the job wrote where `begin` and `begin_program` told it to; empty when it wrote nothing. Raises TooLarge."""

@@ -97,7 +97,8 @@ class Measurement:
         if wanted.program is not None:
             jobs.begin_program(ProgramSpec(
                 workspace=self.workspace, name=self.job, program=str(PROGRAMS / wanted.program), command=wanted.command,
-                environment=wanted.environment, model=self.trial.artifact_ref, compute=wanted.compute, tags=tags, experiment=experiment,
+                environment=wanted.environment, compute=wanted.compute, tags=tags, experiment=experiment,
+                timeout=max(int(self.spec.timeout.total_seconds()), 1),
                 inputs={name: (given.type, given.value) for name, given in wanted.inputs.items()}))
             return
         if wanted.component is None:

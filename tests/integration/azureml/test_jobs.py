@@ -253,14 +253,15 @@ def test_a_program_of_ours_is_uploaded_run_once_and_read_back(
         workspace=W, name=f"gate-{uuid4().hex[:12]}", program=str(tmp_path / "program"), compute="cpu-cluster",
         tags={"pilotage-role": "gate"},
         command="python measure.py --rows ${{inputs.rows}} --times ${{inputs.times}} --result ${{outputs.result}}",
-        environment="azureml:sums:1", model=component, experiment="pilotage-gates",
+        environment="azureml:sums:1", timeout=600, experiment="pilotage-gates",
         inputs={"rows": ("uri_file", numbers), "times": ("integer", "2")})
     jobs.begin_program(spec)
     jobs.begin_program(spec)
     assert _ended(jobs, spec.name).status == "Completed"
     assert jobs.written(W, spec.name, 1000) == [("deep/sum.json", b"84")]
     assert jobs.metrics(W, spec.name) == {"joules": 4.5}
-    assert len(azure.journal(f"/jobs/{spec.name}$", "PUT")) == 1
+    [asked] = azure.journal(f"/jobs/{spec.name}$", "PUT")
+    assert asked["body"]["properties"]["limits"]["timeout"] == "PT10M", "it ends by itself when nobody waits for it any more"
     with pytest.raises(Conflict):
         jobs.begin_program(spec.model_copy(update={"tags": {"pilotage-role": "other"}}))
     with pytest.raises(InvalidInput, match="set `environment`"):
