@@ -6,20 +6,18 @@ It is data and nothing else: no expressions, no imports, no tags or anchors. Eve
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from pilotage.document import Unreadable
+from pilotage.document import parse as document_of
 from pilotage.domain.strict import Strict
 from pilotage.errors import InvalidInput
 from pilotage.gates.tables import Files
 
 SIZE_LIMIT = 256 * 1024
 """Bytes of a contract."""
-DEPTH_LIMIT = 12
 Scalar = str | bool | int | FiniteFloat
 Count = Annotated[int, Field(ge=0)]
 
@@ -100,86 +98,15 @@ def parse(content: bytes, where: str) -> DataContract:
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{where} is not UTF-8 (byte {error.start})") from error
     try:
-        loader = _Loader(text)
-        root = _check(loader.get_single_node(), where, 0)
-        value = loader.construct_document(root)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise InvalidInput(f"{where}:{mark.line + 1 if mark else 1}: this is not YAML: {error.problem or error.context}") from error
-    except RecursionError as error:
-        raise InvalidInput(f"{where}:1: nested deeper than {DEPTH_LIMIT} levels") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise InvalidInput(f"{where}:1: this is not YAML: {(str(error).splitlines() or ['unknown'])[0]}") from error
+        document = document_of(text, "version: 1")
+    except Unreadable as error:
+        raise InvalidInput(f"{where}:{error.line}: {error}") from error
     try:
-        return DataContract.model_validate(value)
+        return DataContract.model_validate(document.value)
     except ValidationError as error:
-        problems = sorted({(_line(root, item["loc"]), _sentence(item)) for item in error.errors(include_url=False)})
+        problems = sorted({(document.line(item["loc"], key=True), _sentence(item)) for item in error.errors(include_url=False)})
         told = "; ".join(f"line {line}: {sentence}" for line, sentence in problems[:5])
         raise InvalidInput(f"{where}: {told}{f'; and {len(problems) - 5} more' if problems[5:] else ''}") from error
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's idea of booleans and numbers, so that the categories NO and 12:30 stay text; no anchors, which can grow without end."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-
-    def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        event = self.peek_event()
-        if getattr(event, "anchor", None) is not None:
-            raise yaml.MarkedYAMLError(problem="anchors and aliases are not supported: write the value out", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
-
-
-_INT = r"[-+]?(?:0|[1-9][0-9]*)"
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    ("int", _INT, list("-+0123456789")),
-    ("float", rf"[-+]?(?:0|[1-9][0-9]*)?\.[0-9]+(?:[eE][-+]?[0-9]+)?|{_INT}\.?[eE][-+]?[0-9]+|{_INT}\.", list("-+.0123456789")),
-    ("null", r"null|Null|NULL|~|", ["n", "N", "~", ""]),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _first)
-_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "bool", "int", "float", "null", "seq", "map"))
-
-
-def _check(node: Node | None, where: str, depth: int) -> Node:
-    """The node itself. Refuses an empty file, tags, keys that are no text or given twice, and deep nesting."""
-    if node is None:
-        raise InvalidInput(f"{where} is empty: start with version: 1")
-    place = f"{where}:{node.start_mark.line + 1}"
-    if depth == 0 and not isinstance(node, MappingNode):
-        raise InvalidInput(f"{place}: a contract is a mapping that starts with version: 1")
-    if depth > DEPTH_LIMIT:
-        raise InvalidInput(f"{place}: nested deeper than {DEPTH_LIMIT} levels")
-    if node.tag not in _TAGS:
-        raise InvalidInput(f"{place}: the tag {node.tag} is not supported: write a plain value")
-    if isinstance(node, SequenceNode):
-        for item in node.value:
-            _check(item, where, depth + 1)
-    if isinstance(node, MappingNode):
-        seen = set()
-        for key, value in node.value:
-            at = f"{where}:{key.start_mark.line + 1}"
-            if not isinstance(key, ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                raise InvalidInput(f"{at}: the key {key.value if isinstance(key, ScalarNode) else '...'} is not text: put it in quotes")
-            if key.value in seen:
-                raise InvalidInput(f"{at}: {key.value} is given twice: keep one")
-            seen.add(key.value)
-            _check(value, where, depth + 1)
-    return node
-
-
-def _line(root: Node, path: Sequence[str | int]) -> int:
-    """The line (from 1) where the value at `path` is named; of the nearest parent when there is no such value."""
-    node, line = root, root.start_mark.line + 1
-    for part in path:
-        if isinstance(node, MappingNode):
-            entry = next(((key, value) for key, value in node.value if key.value == part), None)
-            if entry is not None:
-                line, node = entry[0].start_mark.line + 1, entry[1]
-        elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line
 
 
 def _sentence(item: Any) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from pilotage.document import Document, Unreadable, parse
 from pilotage.domain.policy import Guardrails, PromotionPolicy
 from pilotage.domain.strict import Strict
-from pilotage.policies.document import Document, Unreadable, parse
 
 
 @dataclass(frozen=True, order=True)
@@ -46,7 +46,7 @@ def read_guardrails(text: str, file: str) -> tuple[Guardrails | None, list[Probl
 
 def _read[T: Strict](text: str, file: str, model: type[T]) -> tuple[T | None, Document | None, list[Problem]]:
     try:
-        document = parse(text)
+        document = parse(text, "apiVersion: pilotage/v1")
     except Unreadable as error:
         return None, None, [Problem(file, error.line, "", str(error))]
     try:

@@ -7,9 +7,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from pilotage.document import parse
 from pilotage.errors import InvalidPolicy
 from pilotage.policies import FolderPolicies, policy_schema
-from pilotage.policies.document import parse
 from pilotage.policies.schema import schema_text
 from tests.unit.policies.test_reading import POLICY
 
@@ -111,7 +111,7 @@ def test_the_schema_knows_every_key_and_refuses_others() -> None:
 
 @pytest.mark.parametrize("file", sorted(file.name for file in (ROOT / "policies").glob("*.yaml") if file.name != "guardrails.yaml"))
 def test_the_schema_accepts_our_policies_as_editors_read_them(file: str) -> None:
-    jsonschema.validate(parse((ROOT / "policies" / file).read_text()).value, policy_schema())
+    jsonschema.validate(parse((ROOT / "policies" / file).read_text(), "apiVersion").value, policy_schema())
 
 
 @pytest.mark.parametrize(("old", "new"), [
@@ -120,4 +120,4 @@ def test_the_schema_accepts_our_policies_as_editors_read_them(file: str) -> None
 ])
 def test_the_schema_refuses_what_reading_refuses(old: str, new: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(parse(POLICY.replace(old, new, 1)).value, policy_schema())
+        jsonschema.validate(parse(POLICY.replace(old, new, 1), "apiVersion").value, policy_schema())

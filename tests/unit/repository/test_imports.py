@@ -26,7 +26,7 @@ ALLOWED = {
     "pilotage.messages": {"pilotage.domain"},
     "pilotage.ports": {"pilotage.domain"},
     "pilotage.events": {"pilotage.events", "pilotage.domain", "pilotage.errors"},
-    "pilotage.gates": {"pilotage.gates", "pilotage.domain", "pilotage.errors", "pilotage.messages", "pilotage.ports"},
+    "pilotage.gates": {"pilotage.gates", "pilotage.document", "pilotage.domain", "pilotage.errors", "pilotage.messages", "pilotage.ports"},
     "pilotage.web": {"pilotage.web", "pilotage.domain"},
     "pilotage.intake": {"pilotage.domain", "pilotage.errors", "pilotage.events", "pilotage.ledger", "pilotage.messages", "pilotage.ports"},
     "pilotage": {"pilotage"},

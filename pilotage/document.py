@@ -96,14 +96,14 @@ def _child(node: Node, part: str | int) -> tuple[Node, Node] | None:
     return None
 
 
-def parse(text: str) -> Document:
-    """Read one document whose root is a mapping. Raises Unreadable."""
+def parse(text: str, start: str) -> Document:
+    """Read one document whose root is a mapping; `start` is how such a file begins, for whoever wrote none. Raises Unreadable."""
     if len(text) > SIZE_LIMIT:
         raise Unreadable(1, f"the file has {len(text)} characters; the limit is {SIZE_LIMIT}")
     try:
         loader = _CoreLoader(text)
         try:
-            return _document(loader)
+            return _document(loader, start)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
@@ -113,17 +113,19 @@ def parse(text: str) -> Document:
     except ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise Unreadable(line, f"this is not valid YAML: it holds the character #x{error.character:04x}") from None
-    except (yaml.YAMLError, RecursionError, LookupError, ValueError) as error:
-        raise Unreadable(1, f"this is not valid YAML: {str(error).splitlines()[0] if str(error) else 'nested too deeply'}") from None
+    except RecursionError:
+        raise Unreadable(1, f"this is not valid YAML: nested deeper than {DEPTH_LIMIT} levels") from None
+    except (yaml.YAMLError, LookupError, ValueError) as error:
+        raise Unreadable(1, f"this is not valid YAML: {(str(error).splitlines() or ["unknown"])[0]}") from None
 
 
-def _document(loader: _CoreLoader) -> Document:
+def _document(loader: _CoreLoader, start: str) -> Document:
     root = loader.get_single_node()
     if root is None:
-        raise Unreadable(1, "the file is empty: start with apiVersion: pilotage/v1")
+        raise Unreadable(1, f"the file is empty: start with {start}")
     _check(root, 0)
     if not isinstance(root, MappingNode):
-        raise Unreadable(root.start_mark.line + 1, "the file must be a mapping that starts with apiVersion: pilotage/v1")
+        raise Unreadable(root.start_mark.line + 1, f"the file must be a mapping that starts with {start}")
     return Document(value=loader.construct_document(root), root=root)
 
 
@@ -132,7 +134,7 @@ def _check(node: Node, depth: int) -> None:
     line = node.start_mark.line + 1
     if depth > DEPTH_LIMIT:
         raise Unreadable(line, f"nested deeper than {DEPTH_LIMIT} levels")
-    if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.rsplit(":", 1)[1] not in _TAGS:
+    if node.tag not in _TAGS:
         raise Unreadable(line, f"the tag {node.tag} is not supported: write a plain value")
     if isinstance(node, SequenceNode):
         for item in node.value:
@@ -150,4 +152,4 @@ def _check(node: Node, depth: int) -> None:
             _check(value, depth + 1)
 
 
-_TAGS = frozenset({"str", "bool", "int", "float", "null", "seq", "map"})
+_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "bool", "int", "float", "null", "seq", "map"))
