@@ -1,71 +1,94 @@
-"""Activities around the approval: the plan, the record that voters see, the count, the announcement."""
+"""Activities around the approval: the plan, the record that voters see, the count, what is superseded, reviews that are due."""
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from activities.effect import effect
-from activities.production import prior_state
 from pilotage.bootstrap import app
-from pilotage.domain.approval import tally
-from pilotage.domain.assets import Submitter
 from pilotage.domain.canonical import digest
-from pilotage.domain.names import production_deployment
-from pilotage.domain.plan import Plan
-from pilotage.domain.policy import ApprovalRule
-from pilotage.messages import ApprovalRequest, PromotionRequest
-from pilotage.ports import LinkClaims, Notification
+from pilotage.domain.names import child_id
+from pilotage.domain.phase import PromotionPhase
+from pilotage.domain.rollout import is_older
+from pilotage.messages import ApprovalRequest, PromotionRequest, PromotionRow
+from pilotage.planning import make_plan as made
+
+_UNDECIDED = (PromotionPhase.AWAITING_APPROVAL, PromotionPhase.WAITING_WINDOW)
 
 
 @effect
 def make_plan(payload: dict) -> dict:
-    """What the rollout will do, with production as it is now as the expected prior state: {"plan"}."""
-    wanted = PromotionRequest.read(payload["promotion"])
-    policy = wanted.parsed_policy()
-    stage = policy.production
-    wire = policy.wire()["stages"][1]
-    plan = Plan(
-        promotion=wanted.id, model=payload["model"], model_digest=payload["model_digest"], environment=payload["environment"],
-        environment_definition=payload["environment_definition"], workspace=stage.workspace, endpoint=stage.target.endpoint,
-        deployment=production_deployment(wanted.source.version, wanted.id), instance_type=stage.target.instance_type,
-        instances=stage.target.instances, steps=[step.model_dump(mode="json", by_alias=True) for step in policy.rollout.steps],
-        keep_previous=policy.rollout.model_dump(mode="json")["keep_previous"], approval=wire["approval"],
-        policy=policy.name, policy_hash=wanted.policy_hash,
-        evidence=[{"gate": result["gate"], "outcome": result["outcome"], "digest": digest(result)} for result in payload["results"]],
-        prior=prior_state(stage.workspace, stage.target.endpoint),
-    )
+    """What a stage will do, with production as it is now as the expected prior state: {"plan"}."""
+    plan = made(app(), PromotionRequest.read(payload["promotion"]), payload.get("stage", "production"), model=payload["model"],
+                model_digest=payload["model_digest"], environment=payload["environment"],
+                environment_definition=payload["environment_definition"], results=payload["results"])
     return {"plan": plan.model_dump(mode="json")}
 
 
 @effect
 def open_approval(payload: dict) -> dict:
-    """Write the record that the decision endpoint reads; create-only."""
-    app().ledger.approvals.open(ApprovalRequest.read(payload["request"]))
-    return {}
+    """Write the record that the decision endpoint reads, and supersede older versions that still wait for the same place.
+
+    {"request"} -> {"superseded": [{"promotion", "instance"}], "by"}: whom to wake; `by` when a newer one waits already.
+    """
+    approvals = app().ledger.approvals
+    request = ApprovalRequest.read(payload["request"])
+    approvals.open(request)
+    mine = app().ledger.promotions.get(request.promotion)
+    if mine is None:
+        return {"superseded": [], "by": None}
+    older: list[dict[str, str]] = []
+    by = None
+    for row in _rivals(mine):
+        asked = approvals.current(row.id)
+        closed = approvals.closed(asked) if asked else None
+        if closed is not None and closed.outcome == "approved":
+            continue  # decided on, and only held by a window: it goes first
+        if _is_newer(row, mine):
+            by = approvals.supersede(mine.id, row.id)
+            continue
+        approvals.supersede(row.id, mine.id)
+        older.append({"promotion": row.id, "instance": child_id(row.id, asked.step) if asked else row.id})
+    return {"superseded": older, "by": by}
 
 
 @effect
 def tally_votes(payload: dict) -> dict:
-    """Read the votes again and count those for exactly this plan: {"tally"}."""
-    rule = ApprovalRule.model_validate(payload["rule"])
-    about = {key: payload[key] for key in ("promotion", "stage", "plan_hash", "attempt")}
-    votes = app().ledger.approvals.votes(**about)
-    counted = tally(rule, votes, submitters=[Submitter.model_validate(s) for s in payload["submitters"]], **about)
-    return {"tally": counted.model_dump(mode="json")}
+    """{"request", "at", "final"} -> {"tally", "closed" | None}: read the votes again, and close when it is decided or over."""
+    counted, closed = app().ledger.approvals.settle(ApprovalRequest.read(payload["request"]), payload["at"], final=payload["final"])
+    if closed is None:
+        return {"tally": counted.model_dump(mode="json"), "closed": None}
+    if closed.tally.glass_broken:
+        app().ledger.voices.break_glass(closed.promotion, payload["request"].get("policy", ""), closed.tally.broken_glass_by,
+                                        payload["review_by"])
+    # What is kept whole in the ledger crosses the wire, and goes into the passport, without the length of people's words.
+    votes = [{**vote.model_dump(mode="json", exclude={"promotion", "stage", "plan_hash", "round", "ticket", "reason"}),
+              "reason": vote.reason[:200], "digest": digest(vote.model_dump(mode="json"))} for vote in closed.votes]
+    return {"tally": counted.model_dump(mode="json"),
+            "closed": {"outcome": closed.outcome, "by": closed.by, "at": closed.at, "votes": votes,
+                       "tally": closed.tally.model_dump(mode="json")}}
 
 
 @effect
-def notify(payload: dict) -> dict:
-    """Tell people. A decision link is made here and goes nowhere else: it is a secret, and histories are readable."""
-    this = app()
-    link = token = decision = ""
-    if payload["kind"] == "awaiting_approval":
-        claims = LinkClaims(promotion=payload["promotion"], stage=payload["stage"], plan_hash=payload["plan_hash"],
-                            attempt=payload["attempt"])
-        token = this.tickets.issue(claims, datetime.fromisoformat(payload["expires_at"]))
-        base = this.settings.base_url.rstrip("/")
-        link = f"{base}/api/promotions/{payload['promotion']}"
-        decision = f"{base}/api/approvals/{payload['promotion']}/decision"
-    this.notifier.send(Notification(kind=payload["kind"], title=payload["title"], text=payload["text"], promotion=payload["promotion"],
-                                    link=link, decision_url=decision, link_token=token, facts=payload["facts"]))
-    return {}
+def superseded_by(payload: dict) -> dict:
+    """{"promotion"} -> {"by"}: the newer promotion that asks for the same place, or None."""
+    return {"by": app().ledger.approvals.superseded_by(payload["promotion"])}
+
+
+@effect
+def due_reviews(payload: dict) -> dict:
+    """{} -> {"due": [{"promotion", "policy", "review_by"}]}: glasses that were broken and nobody has reviewed, the oldest 50."""
+    due = app().ledger.voices.reviews_due()[:50]
+    return {"due": [{name: item[name] for name in ("promotion", "policy", "review_by")} for item in due]}
+
+
+def _rivals(mine: PromotionRow) -> list[PromotionRow]:
+    """Other promotions of the same model for the same endpoint that wait for people or for a window."""
+    place = (mine.model.casefold(), mine.workspace.casefold(), mine.endpoint.casefold())
+    return [row for phase in _UNDECIDED for row in app().ledger.promotions.list(model=mine.model, phase=phase.value)
+            if row.id != mine.id and (row.model.casefold(), row.workspace.casefold(), row.endpoint.casefold()) == place]
+
+
+def _is_newer(row: PromotionRow, than: PromotionRow) -> bool:
+    """By version where both are numbers; otherwise, and between attempts at one version, by when they were started."""
+    if row.version != than.version and (is_older(than.version, row.version) or is_older(row.version, than.version)):
+        return is_older(than.version, row.version)
+    return (row.created_at, row.id) > (than.created_at, than.id)

@@ -31,6 +31,9 @@ class Activity(StrEnum):
     MAKE_PLAN = "make_plan"
     OPEN_APPROVAL = "open_approval"
     TALLY_VOTES = "tally_votes"
+    SUPERSEDED_BY = "superseded_by"
+    DUE_REVIEWS = "due_reviews"
+    WINDOW_STATE = "window_state"
     NOTIFY = "notify"
     # rollout and rollback
     ACQUIRE_ENDPOINT = "acquire_endpoint"

@@ -9,21 +9,11 @@ from __future__ import annotations
 from activities.effect import effect
 from pilotage.bootstrap import app
 from pilotage.domain.phase import PromotionPhase
-from pilotage.domain.plan import Plan, PriorState
+from pilotage.domain.plan import Plan
 from pilotage.domain.rollout import check_sum, normal
 from pilotage.errors import Busy
 from pilotage.messages import LiveModel, Retained
-
-
-def prior_state(workspace: str, endpoint: str) -> PriorState:
-    """What serves an endpoint now."""
-    deployments = app().deployments
-    found = deployments.endpoint(workspace, endpoint)
-    if found is None:
-        return PriorState(exists=False)
-    traffic = normal(found.traffic)
-    models = {d.name: d.model for d in deployments.deployments(workspace, endpoint) if d.name in traffic}
-    return PriorState(exists=True, traffic=traffic, models=models)
+from pilotage.planning import prior_state
 
 
 def has_ended(owner: str) -> bool:
@@ -47,7 +37,7 @@ def acquire_endpoint(payload: dict) -> dict:
 def check_prior(payload: dict) -> dict:
     """{"plan"} -> {"differences"}: how production differs from what the approved plan expected."""
     plan = Plan.model_validate(payload["plan"])
-    found = prior_state(plan.workspace, plan.endpoint)
+    found = prior_state(app(), plan.workspace, plan.endpoint)
     expected = plan.prior
     differences = []
     if found.traffic != expected.traffic:

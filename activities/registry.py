@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from activities import approving, assets, deploying, evidence, gates, production, retraining, sweeping
+from activities import approving, assets, deploying, evidence, gates, production, retraining, sweeping, telling, windows
 from activities.names import Activity
 
-_MODULES = (approving, assets, deploying, evidence, gates, production, retraining, sweeping)
+_MODULES = (approving, assets, deploying, evidence, gates, production, retraining, sweeping, telling, windows)
 
 
 def _find(name: str) -> Callable[[dict], dict]:

@@ -1,28 +1,30 @@
-"""The decision on a plan: recorded as a vote, by a person who is signed in and was shown exactly this plan."""
+"""The decision on a plan, and what people say around it: each by a verified person.
 
-import logging
+A decision takes the link's token besides: it proves which plan was shown. What is refused is kept.
+"""
+
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import azure.durable_functions as df
 import azure.functions as func
 from pydantic import Field
 
 from functions.durable import intake
-from functions.explaining import counted
 from functions.http import Body, Call, Reply, serve
 from functions.promotions import known
 from pilotage.bootstrap import App, app
-from pilotage.domain.access import Actor, Role
-from pilotage.domain.approval import Decision, Vote, conflict_of_interest, may_vote, naming_groups
-from pilotage.domain.phase import PromotionPhase
-from pilotage.domain.policy import ApprovalRule
-from pilotage.errors import Conflict, Forbidden, Gone, InvalidInput, PilotageError
-from pilotage.messages import ApprovalRequest, PromotionRow
+from pilotage.deciding import Ask, Decided, Deciding
+from pilotage.domain.access import Role
+from pilotage.domain.approval import Decision
+from pilotage.domain.policy import PromotionPolicy
+from pilotage.errors import Forbidden, Gone, InvalidInput, NotFound
+from pilotage.messages import PromotionRow
 from pilotage.ports import LinkClaims
 
 bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
-log = logging.getLogger("pilotage.http")
+
+Reason = Annotated[str, Field(max_length=1000)]
 
 
 class LinkBody(Body):
@@ -36,89 +38,161 @@ class LinkBody(Body):
 class DecisionBody(Body):
     """`token` is the link's; it may come as a query parameter instead."""
 
-    decision: Literal["approve", "reject"]
-    reason: Annotated[str, Field(max_length=1000)] = ""
+    decision: Literal["approve", "reject", "withdraw", "break_glass"]
+    reason: Reason = ""
+    reference: Annotated[str, Field(max_length=200)] = ""
+    """What it refers to elsewhere, such as a change request's number."""
+    on_behalf_of: Annotated[str, Field(max_length=100)] = ""
+    """Object id of who delegated their vote to the caller; empty: the caller's own, or the only one delegated."""
     token: str = ""
+
+
+class CommentBody(Body):
+    text: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class DelegationBody(Body):
+    policy: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    to: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$")]
+    """Object id of who is to decide instead."""
+    until: Annotated[str, Field(max_length=40)]
+    """ISO time with a zone, such as 2026-12-31T12:00:00Z."""
+    reason: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class ReviewBody(Body):
+    justified: bool
+    reason: Annotated[str, Field(min_length=10, max_length=2000)]
 
 
 @bp.route(route="approvals/{promotion}/decision", methods=["POST"])
 @bp.durable_client_input(client_name="client")
 def decide(req: func.HttpRequest, client: df.SyncDurableFunctionsClient) -> func.HttpResponse:
-    """Record a vote and wake the approval. 202: recorded; 200: this voter had said so before."""
+    """Record a decision and wake the approval. 202: recorded; 200: this person had said so before."""
 
     def handle(call: Call) -> Reply:
         this = app()
         row = known(call, Role.READER)
-        request = _shown(this, row, _link(this, row, call))
+        deciding = deciding_with(client)
+        claims = _link(this, row, call, deciding)
         body = call.body(DecisionBody)
-        vote = _vote(this, request, call, body)
-        _refuse_late(this, row, request, vote)
-        created = this.ledger.approvals.vote(vote)
-        try:
-            intake(client).wake(vote)
-        except PilotageError as error:
-            # The vote is durable, and its marker makes the timer wake the orchestration: the voter is done.
-            log.warning("%s could not be told of a vote yet: %s", row.id, error)
-        tally = counted(this, request)
-        return Reply(202 if created else 200, {"recorded": True, "promotion": row.id, "decision": body.decision,
-                                               "plan_hash": request.plan_hash, "state": tally["state"], "tally": tally})
+        decided = deciding.decide(call.actor, row, claims, Ask(
+            decision=Decision(body.decision), reason=body.reason, reference=body.reference, on_behalf_of=body.on_behalf_of or None))
+        return Reply(202 if decided.created else 200, _answer(row, decided))
 
     return serve(req, Role.READER, handle)
 
 
-def _link(this: App, row: PromotionRow, call: Call) -> LinkClaims:
-    """What the link's token is bound to. Raises Forbidden (none, forged, of another promotion) or Gone (expired)."""
+@bp.route(route="approvals/{promotion}/comments", methods=["GET"])
+def list_comments(req: func.HttpRequest) -> func.HttpResponse:
+    """{"items"}, oldest first."""
+
+    def handle(call: Call) -> Reply:
+        found = app().ledger.voices.comments(known(call, Role.READER).id)
+        return Reply(200, {"items": [comment.model_dump(mode="json") for comment in found]})
+
+    return serve(req, Role.READER, handle)
+
+
+@bp.route(route="approvals/{promotion}/comments", methods=["POST"])
+def comment(req: func.HttpRequest) -> func.HttpResponse:
+    """{"text"}: a remark for the others; it decides nothing."""
+
+    def handle(call: Call) -> Reply:
+        row = known(call, Role.READER)
+        said = Deciding(app(), lambda _: None).comment(call.actor, row, call.body(CommentBody).text)
+        return Reply(201, {"comment": said.model_dump(mode="json")})
+
+    return serve(req, Role.READER, handle)
+
+
+@bp.route(route="delegations", methods=["POST"])
+def delegate(req: func.HttpRequest) -> func.HttpResponse:
+    """Let somebody else decide for the caller on one policy's plans, until a time: {"delegation"}."""
+
+    def handle(call: Call) -> Reply:
+        body = call.body(DelegationBody)
+        until = moment("until", body.until)
+        delegation = Deciding(app(), lambda _: None).delegate(call.actor, _policy(body.policy), body.to, until, body.reason)
+        return Reply(201, {"delegation": delegation.model_dump(mode="json")})
+
+    return serve(req, Role.READER, handle)
+
+
+@bp.route(route="delegations/{policy}", methods=["GET"])
+def delegations(req: func.HttpRequest) -> func.HttpResponse:
+    """Who decides for whom on a policy's plans: {"items"}, those that hold now."""
+
+    def handle(call: Call) -> Reply:
+        policy = _policy(call.route["policy"])
+        call.require(Role.READER, policy.team)
+        now = app().clock.now()
+        items = [item.model_dump(mode="json") for item in app().ledger.voices.delegations(policy.name) if item.holds(now)]
+        return Reply(200, {"items": items})
+
+    return serve(req, Role.READER, handle)
+
+
+@bp.route(route="delegations/{policy}/{delegation}", methods=["DELETE"])
+def end_delegation(req: func.HttpRequest) -> func.HttpResponse:
+    """Take a delegation back: {"ended_at"}."""
+
+    def handle(call: Call) -> Reply:
+        policy = _policy(call.route["policy"])
+        ended = Deciding(app(), lambda _: None).end_delegation(call.actor, policy.name, call.route["delegation"])
+        return Reply(200, {"ended_at": ended})
+
+    return serve(req, Role.READER, handle)
+
+
+@bp.route(route="promotions/{promotion}/review", methods=["POST"])
+def review(req: func.HttpRequest) -> func.HttpResponse:
+    """The review after a broken glass, by an approver who did not break it: {"justified", "reason"}."""
+
+    def handle(call: Call) -> Reply:
+        row = known(call, Role.READER)
+        body = call.body(ReviewBody)
+        found = Deciding(app(), lambda _: None).review(call.actor, row, body.justified, body.reason)
+        return Reply(201, {"review": found.model_dump(mode="json")})
+
+    return serve(req, Role.READER, handle)
+
+
+def deciding_with(client: df.SyncDurableFunctionsClient) -> Deciding:
+    """Decisions that wake their orchestration through this client."""
+    return Deciding(app(), intake(client).wake)
+
+
+def moment(name: str, text: str) -> datetime:
+    """A time with a zone. Raises InvalidInput that names the field."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"{name}: write an ISO time with a zone, such as 2026-12-31T12:00:00Z") from None
+    if found.tzinfo is None:
+        raise InvalidInput(f"{name}: say in which zone, such as 2026-12-31T12:00:00Z")
+    return found
+
+
+def _link(this: App, row: PromotionRow, call: Call, deciding: Deciding) -> LinkClaims:
+    """What the link's token is bound to. Raises Forbidden (none, forged) or Gone (expired); these are kept as refusals."""
     token = call.body(LinkBody).token or call.query.get("token", "")
     if not token:
         raise Forbidden("token is missing: send the link's token, which came with the announcement, beside your bearer token")
-    claims = this.tickets.redeem(token)
-    if claims.promotion != row.id:
-        raise Forbidden("the link's token is for another promotion")
-    return claims
+    try:
+        return this.tickets.redeem(token)
+    except (Forbidden, Gone) as error:
+        deciding.refused(call.actor, row.id, "decide", error)
+        raise
 
 
-def _shown(this: App, row: PromotionRow, claims: LinkClaims) -> ApprovalRequest:
-    """The request that was shown, if it still is the one that is asked. Raises Conflict when the plan has changed."""
-    request = this.ledger.approvals.current(row.id, claims.stage)
-    if request is None:
-        raise Conflict(f"{row.id} asks for no approval of {claims.stage}")
-    if (request.plan_hash, request.attempt) != (claims.plan_hash, claims.attempt):
-        raise Conflict(f"the plan has changed since this link was sent (it is {request.plan_hash} now): decide by the newer announcement")
-    return request
+def _answer(row: PromotionRow, decided: Decided) -> dict[str, Any]:
+    return {"recorded": True, "promotion": row.id, "decision": decided.vote.decision.value, "plan_hash": decided.vote.plan_hash,
+            "state": decided.state, "tally": decided.tally.model_dump(mode="json")}
 
 
-def _vote(this: App, request: ApprovalRequest, call: Call, body: DecisionBody) -> Vote:
-    """The vote, if this person may cast it. Raises Forbidden with the reason."""
-    _refuse(call.actor, request)
-    if body.decision == Decision.REJECT and not body.reason:
-        raise InvalidInput("reason is missing: say why you reject, for those who must act on it")
-    return Vote(
-        promotion=request.promotion, stage=request.stage, plan_hash=request.plan_hash, attempt=request.attempt,
-        voter=call.actor.object_id, groups=naming_groups(_rule(request), call.actor.groups), decision=Decision(body.decision),
-        reason=body.reason, cast_at=this.clock.now().isoformat(timespec="milliseconds"))
-
-
-def _refuse(actor: Actor, request: ApprovalRequest) -> None:
-    if not actor.has(Role.APPROVER, request.team):
-        scoped = f" or {Role.APPROVER.value}.{request.team}" if request.team else ""
-        raise Forbidden(f"a decision takes the app role {Role.APPROVER.value}{scoped}")
-    rule = _rule(request)
-    if not may_vote(rule, actor.object_id, actor.groups):
-        raise Forbidden(f"the policy does not name you: it asks {', '.join(rule.approvers)}")
-    if reason := conflict_of_interest(request.submitters, actor.object_id):
-        raise Forbidden(f"you may not decide on this model: {reason}")
-
-
-def _refuse_late(this: App, row: PromotionRow, request: ApprovalRequest, vote: Vote) -> None:
-    """Raise Gone when the decision has been taken or its time is over; what was said in time may be said again."""
-    cast = this.ledger.approvals.votes(request.promotion, request.stage, request.plan_hash, request.attempt)
-    if any(known.voter.casefold() == vote.voter.casefold() for known in cast):
-        return
-    if row.phase != PromotionPhase.AWAITING_APPROVAL:
-        raise Gone(f"the decision on {row.id} is over: it is {row.phase}")
-    if this.clock.now() >= datetime.fromisoformat(request.expires_at):
-        raise Gone(f"the time for this decision was over at {request.expires_at}")
-
-
-def _rule(request: ApprovalRequest) -> ApprovalRule:
-    return ApprovalRule.model_validate(request.rule)
+def _policy(name: str) -> PromotionPolicy:
+    found = next((policy for policy in app().policies.policies() if policy.name.casefold() == name.casefold()), None)
+    if found is None:
+        raise NotFound(f"there is no policy {name}")
+    return found

@@ -12,7 +12,7 @@ from functions.http import Body, Call, Reply, serve
 from functions.promotions import known
 from pilotage.bootstrap import App, app
 from pilotage.domain.access import Role
-from pilotage.domain.approval import conflict_of_interest, may_vote, naming_groups
+from pilotage.domain.approval import conflict_of_interest, named, naming_groups
 from pilotage.domain.canonical import short_hash
 from pilotage.domain.gates import GateOutcome, GateResult
 from pilotage.domain.policy import ApprovalRule, PromotionPolicy
@@ -69,7 +69,7 @@ def waive(req: func.HttpRequest) -> func.HttpResponse:
         waiver = WaiverRecord(
             id=short_hash(row.id, body.gate, call.actor.object_id, body.reason, expires.isoformat(), length=16), policy=row.policy,
             model=row.model, version=row.version, gate=body.gate, approver=call.actor.object_id,
-            groups=naming_groups(rule, call.actor.groups), reason=body.reason,
+            groups=naming_groups(rule.approvers, call.actor.groups), reason=body.reason,
             given_at=now.isoformat(timespec="milliseconds"), expires=expires.isoformat())
         if waiver.id not in {given.id for given in this.ledger.waivers.of(row.policy, row.model, row.version)}:
             this.ledger.waivers.give(waiver)
@@ -102,7 +102,7 @@ def _rule(this: App, call: Call, row: PromotionRow) -> ApprovalRule:
     rule = PromotionPolicy.from_wire(accepted.data["policy"]).production.approval if accepted else None
     if not isinstance(rule, ApprovalRule):
         raise Forbidden("the policy names no approvers, so nobody can waive a gate")
-    if not may_vote(rule, call.actor.object_id, call.actor.groups):
+    if not named(rule.approvers, call.actor.object_id, call.actor.groups):
         raise Forbidden(f"the policy does not name you: it asks {', '.join(rule.approvers)}")
     if reason := conflict_of_interest(row.submitters, call.actor.object_id):
         raise Forbidden(f"you may not waive a gate of this model: {reason}")

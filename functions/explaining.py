@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pilotage.bootstrap import App
+from pilotage.deciding import waiting_for
 from pilotage.domain.approval import tally
 from pilotage.domain.names import rollback_id
 from pilotage.domain.passport import Entry, verify_chain
 from pilotage.domain.phase import PromotionPhase
-from pilotage.domain.policy import ApprovalRule
 from pilotage.messages import ApprovalRequest, PromotionRow
 
 _INTERNAL = {"schema_", "sequence", "submitters"}
@@ -42,10 +42,9 @@ def gate_results(this: App, promotion: str) -> list[dict[str, Any]]:
 
 
 def counted(this: App, request: ApprovalRequest) -> dict[str, Any]:
-    """What the votes on an open request come to so far."""
-    about = {"promotion": request.promotion, "stage": request.stage, "plan_hash": request.plan_hash}
-    votes = this.ledger.approvals.votes(**about, attempt=request.attempt)
-    found = tally(ApprovalRule.model_validate(request.rule), votes, **about, attempt=request.attempt, submitters=request.submitters)
+    """What the votes on a request come to so far, or came to."""
+    closed = this.ledger.approvals.closed(request)
+    found = closed.tally if closed else tally(request.ballot, this.ledger.approvals.votes(request))
     return found.model_dump(mode="json")
 
 
@@ -58,11 +57,16 @@ def _last(entries: list[Entry], step: str) -> dict[str, Any]:
 
 
 def _approval(this: App, row: PromotionRow) -> dict[str, Any] | None:
+    """What was asked last: {"stage", "round", "plan_hash", "rule", "opened_at", "expires_at", "changed", "tally", "outcome", ...}."""
     request = this.ledger.approvals.current(row.id)
     if request is None:
         return None
-    return {**request.model_dump(mode="json", include={"stage", "plan_hash", "rule", "opened_at", "expires_at"}),
-            "tally": counted(this, request)}
+    closed = this.ledger.approvals.closed(request)
+    about = request.model_dump(mode="json", include={"stage", "round", "plan_hash", "rule", "opened_at", "expires_at", "changed"})
+    review = this.ledger.voices.review_of(row.id)
+    return {**about, "tally": counted(this, request), "outcome": closed.outcome if closed else None,
+            "waiting_for": None if closed else waiting_for(request.ballot, tally(request.ballot, this.ledger.approvals.votes(request))),
+            "review": review.model_dump(mode="json") if review else None}
 
 
 def _rollbacks(this: App, promotion: str) -> list[dict[str, Any]]:

@@ -11,5 +11,6 @@ from orchestrations.rollback import rollback
 from orchestrations.rollout import rollout
 from orchestrations.staging import staging
 from orchestrations.sweep import sweep
+from orchestrations.telling import tell_people
 
-ORCHESTRATORS = (promotion, staging, gate, approval, rollout, rollback, drift, retraining, sweep)
+ORCHESTRATORS = (promotion, staging, gate, approval, rollout, rollback, drift, retraining, sweep, tell_people)

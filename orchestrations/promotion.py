@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -9,13 +10,17 @@ from durabletask import task
 
 from activities.names import Activity
 from orchestrations.evidence import Evidence, first_row, iso, now
+from orchestrations.holding import hold
 from orchestrations.steps import StepFailed, Steps, call, child_failed, poll
+from orchestrations.telling import tell
 from pilotage.domain.assets import AssetRef, ModelVersion, Submitter
 from pilotage.domain.gates import GateOutcome
 from pilotage.domain.names import child_id
 from pilotage.domain.phase import PromotionPhase
-from pilotage.domain.plan import Plan
+from pilotage.domain.plan import Plan, plan_differences
+from pilotage.domain.policy import ApprovalRule
 from pilotage.messages import (
+    VOTE_EVENT,
     ApprovalRequest,
     ApprovalResult,
     Cursor,
@@ -24,12 +29,16 @@ from pilotage.messages import (
     RolloutResult,
     StagingRequest,
     StagingResult,
+    rollout_step,
 )
 
 # The event may arrive before the version can be read everywhere: look again, a bounded number of times.
 READ_AGAIN_AFTER = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 SHARE_WAITS = (timedelta(minutes=10), timedelta(minutes=110))
 """How long a copy may take, and after which of it we ask for it again."""
+
+MOST_ROUNDS = 10
+"""Times that a plan may change while it is being decided on, before somebody must look into it."""
 
 _STAGING_ENDS = {
     GateOutcome.FAILED: PromotionPhase.FAILED,
@@ -81,32 +90,33 @@ def _promote(ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence:
     yield from evidence.enter(PromotionPhase.REGISTERING)
     registered = yield from _register(ctx, wanted, evidence, pinned["digest"], assets["environment"])
 
+    about = {"model": registered["model"], "model_digest": pinned["digest"]["value"], "environment": registered["environment"],
+             "environment_definition": (assets["environment"] or {}).get("definition", "unpinned")}
+    if wanted.parsed_policy().staging.approval is not None:
+        yield from _agree(ctx, wanted, evidence, "staging", about, [], submitters)
+
     yield from evidence.enter(PromotionPhase.STAGING)
     staged = StagingResult.read((yield from _child(ctx, evidence, "staging", StagingRequest(
         promotion=wanted, cursor=evidence.cursor, model=registered["model"], environment=registered["environment"],
         data=assets["data"], components=assets["components"], model_digest=pinned["digest"], submitters=submitters,
-        environment_definition=(assets["environment"] or {}).get("definition", "unpinned")).wire())))
+        environment_definition=about["environment_definition"]).wire())))
     if staged.outcome != GateOutcome.PASSED:
         raise Ended(_STAGING_ENDS[GateOutcome(staged.outcome)], staged.message)
 
-    yield from evidence.enter(PromotionPhase.PLANNING)
-    made = yield from call(ctx, Activity.MAKE_PLAN, {
-        "promotion": wanted.wire(), "model": registered["model"], "model_digest": pinned["digest"]["value"],
-        "environment": registered["environment"],
-        "environment_definition": (assets["environment"] or {}).get("definition", "unpinned"), "results": staged.results})
-    plan = Plan.model_validate(made["plan"])
-    yield from evidence.outcome("plan", {"plan": made["plan"], "hash": plan.hash},
-                                plan_hash=plan.hash, deployment=plan.deployment)
-    yield from _approve(ctx, wanted, evidence, plan, submitters)
-
-    yield from evidence.enter(PromotionPhase.ROLLING_OUT)
-    assert evidence.row is not None
-    rolled = RolloutResult.read((yield from _child(ctx, evidence, "rollout", RolloutRequest(
-        promotion=wanted, cursor=evidence.cursor, plan=plan, plan_hash=plan.hash, data=assets["data"],
-        row=evidence.row).wire())))
-    if rolled.outcome != PromotionPhase.SUCCEEDED:
-        raise Ended(PromotionPhase(rolled.outcome), rolled.message)
-    return rolled.message
+    agreed = None
+    for number in range(1, MOST_ROUNDS + 1):
+        agreed = yield from _agree(ctx, wanted, evidence, "production", about, staged.results, submitters, agreed)
+        yield from evidence.enter(PromotionPhase.ROLLING_OUT, rollouts=number)
+        assert evidence.row is not None
+        rolled = RolloutResult.read((yield from _child(ctx, evidence, rollout_step(number), RolloutRequest(
+            promotion=wanted, cursor=evidence.cursor, plan=agreed.plan, plan_hash=agreed.plan.hash, data=assets["data"],
+            row=evidence.row, glass_broken=agreed.glass_broken).wire(), "rollout")))
+        if rolled.outcome == PromotionPhase.SUCCEEDED:
+            return rolled.message
+        if rolled.outcome != PromotionPhase.PLANNING:
+            raise Ended(PromotionPhase(rolled.outcome), rolled.message)
+        # Production changed while it stood in the queue: what was approved is not what would happen.
+    raise Ended(PromotionPhase.HELD, f"{rolled.message}; this happened {MOST_ROUNDS} times: find out who else changes it")
 
 
 def _read(ctx: task.OrchestrationContext, wanted: PromotionRequest) -> Steps:
@@ -174,34 +184,100 @@ def _copy(ctx: task.OrchestrationContext, payload: dict[str, Any]) -> Steps:
         return
 
 
-def _approve(
-    ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence: Evidence, plan: Plan, submitters: list[Submitter]
+@dataclass(frozen=True)
+class _Agreed:
+    """A plan that may be carried out, and how that came."""
+
+    plan: Plan
+    round: int
+    glass_broken: bool
+
+
+def _agree(
+    ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence: Evidence, stage: str, about: dict[str, Any],
+    results: list[dict[str, Any]], submitters: list[Submitter], before: _Agreed | None = None
 ) -> Steps:
+    """Plan a stage and have exactly that plan approved; returns what may be carried out now.
+
+    The plan is made again after people and windows were waited for: one that has changed is put before them anew, and
+    what they said of the other is void.
+    """
     policy = wanted.parsed_policy()
-    rule = policy.production.approval
-    if rule == "automatic":
-        yield from evidence.fact("approval.automatic", {"plan_hash": plan.hash, "policy_hash": wanted.policy_hash})
-        return
+    rule = (policy.staging if stage == "staging" else policy.production).approval
     assert rule is not None  # the policy's validation holds it; nothing is automatic by omission
+    superseded = ctx.wait_for_external_event(VOTE_EVENT)
+    first = before.round + 1 if before else 1
+    plan = yield from _plan(ctx, wanted, evidence, stage, about, results, than=before.plan if before else None)
+    changed = plan_differences(before.plan, plan) if before else []
+    if before is not None and before.plan.hash == plan.hash:
+        return before
+    for round_ in range(first, first + MOST_ROUNDS):
+        glass = False
+        if rule == "automatic":
+            yield from evidence.fact("approval.automatic", {"stage": stage, "plan_hash": plan.hash, "policy_hash": wanted.policy_hash})
+        else:
+            yield from hold(ctx, wanted, evidence, stage, "approval", [superseded])
+            glass = yield from _approve(ctx, wanted, evidence, stage, round_, plan, rule, submitters, changed)
+        if not glass:
+            yield from hold(ctx, wanted, evidence, stage, "rollout")
+        again = yield from _plan(ctx, wanted, evidence, stage, about, results, than=plan)
+        if again.hash == plan.hash:
+            return _Agreed(plan, round_, glass)
+        changed, plan = plan_differences(plan, again), again
+    raise Ended(PromotionPhase.HELD, f"the plan changed {MOST_ROUNDS} times while it was decided on, last: {'; '.join(changed)[:500]};"
+                " find out who else changes production, and retry the promotion")
+
+
+def _plan(
+    ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence: Evidence, stage: str, about: dict[str, Any],
+    results: list[dict[str, Any]], than: Plan | None = None
+) -> Steps:
+    """Make a stage's plan and write it down, unless it is the one before."""
+    if than is None:
+        yield from evidence.enter(PromotionPhase.PLANNING)
+    made = yield from call(ctx, Activity.MAKE_PLAN, {"promotion": wanted.wire(), "stage": stage, **about, "results": results})
+    plan = Plan.model_validate(made["plan"])
+    if than is not None and plan.hash == than.hash:
+        return plan
+    changed = {"changed": plan_differences(than, plan), "voids": than.hash} if than is not None else {}
+    yield from evidence.outcome("plan", {"stage": stage, "plan": made["plan"], "hash": plan.hash, **changed}, plan_hash=plan.hash,
+                                **({"deployment": plan.deployment} if stage == "production" else {}))
+    return plan
+
+
+def _approve(
+    ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence: Evidence, stage: str, round_: int, plan: Plan,
+    rule: ApprovalRule, submitters: list[Submitter], changed: list[str]
+) -> Steps:
+    """Put a plan before its voters; returns whether the glass was broken for it."""
+    policy = wanted.parsed_policy()
     yield from evidence.enter(PromotionPhase.AWAITING_APPROVAL)
     opened = now(ctx)
-    result = ApprovalResult.read((yield from _child(ctx, evidence, "approval", ApprovalRequest(
-        promotion=wanted.id, attempt=wanted.attempt, plan=plan, plan_hash=plan.hash,
-        rule=rule.model_dump(mode="json"), submitters=submitters, team=policy.team, opened_at=iso(opened),
-        expires_at=iso(opened + rule.expires), cursor=evidence.cursor).wire())))
-    if result.outcome == "rejected":
-        raise Ended(PromotionPhase.REJECTED, f"rejected by {result.tally.rejected_by}: {result.tally.reason}")
-    if result.outcome == "expired":
-        raise Ended(PromotionPhase.EXPIRED, f"not approved before {iso(opened + rule.expires)}: "
-                    f"{len(result.tally.approvals)} of {rule.quorum} approvals")
+    asked = ApprovalRequest(
+        promotion=wanted.id, stage=stage, round=round_, plan=plan, plan_hash=plan.hash, rule=rule.model_dump(mode="json"),
+        submitters=submitters, team=policy.team, policy=policy.name, model=wanted.source.name, version=wanted.source.version,
+        channels=policy.notify, changed=changed, opened_at=iso(opened), expires_at=iso(opened + rule.expires), cursor=evidence.cursor)
+    result = ApprovalResult.read((yield from _child(ctx, evidence, asked.step, asked.wire(), "approval")))
+    if result.outcome == "approved":
+        return result.tally.glass_broken
+    told = {"rejected": f"rejected by {result.tally.rejected_by}: {result.tally.reason}",
+            "superseded": f"superseded by {result.by}, a newer version for the same endpoint",
+            "expired": f"not approved before {asked.expires_at}: {len(result.tally.approvals)} of {rule.quorum} approvals"
+                       + (f"; missing: {', '.join(result.tally.missing)}" if result.tally.missing else "")}[result.outcome]
+    tell(ctx, wanted, "superseded" if result.outcome == "superseded" else "decided",
+         f"{wanted.source.name}:{wanted.source.version} is {result.outcome}", told, {"plan": plan.hash}, key=f"{stage}/{round_}")
+    raise Ended(PromotionPhase(result.outcome), told)
 
 
-def _child(ctx: task.OrchestrationContext, evidence: Evidence, name: str, message: dict[str, Any]) -> Steps:
-    """Run a sub-orchestration of this promotion and take the passport's cursor back from it."""
+def _child(ctx: task.OrchestrationContext, evidence: Evidence, name: str, message: dict[str, Any], kind: str = "") -> Steps:
+    """Run a sub-orchestration of this promotion and take the passport's cursor back from it.
+
+    `kind` is the orchestration, where one is run several times under different names.
+    """
     try:
         # The SDK does not hand its own version on to sub-orchestrations.
         result = yield ctx.call_sub_orchestrator(
-            name, input=message, instance_id=child_id(ctx.instance_id, name), version=ctx.version)
+            kind or name, input=message, instance_id=child_id(ctx.instance_id, name), version=ctx.version)
     except task.TaskFailedError as failure:
         yield from evidence.recover()
         raise child_failed(name, failure) from failure

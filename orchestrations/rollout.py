@@ -15,6 +15,7 @@ from activities.names import Activity
 from orchestrations.deploying import absent, create_deployment, delete_deployment
 from orchestrations.evidence import Evidence, iso, now
 from orchestrations.gate import gate_request
+from orchestrations.holding import hold
 from orchestrations.steps import PATIENT, StepFailed, Steps, call, poll
 from pilotage.domain.names import child_id
 from pilotage.domain.phase import PromotionPhase
@@ -107,7 +108,8 @@ def _switch(
     try:
         prior = yield from call(ctx, Activity.CHECK_PRIOR, {"plan": plan.model_dump(mode="json")})
         if prior["differences"]:
-            raise _Stopped(PromotionPhase.HELD, "production is no longer as the approved plan expected: " + "; ".join(prior["differences"]))
+            raise _Stopped(PromotionPhase.PLANNING,
+                           "production is no longer as the approved plan expected: " + "; ".join(prior["differences"]))
         yield from call(ctx, Activity.BEGIN_ENDPOINT, {**target, "tags": {"pilotage-role": "production"}})
         yield from poll(ctx, Activity.ENDPOINT_STATE, target, lambda state: state["settled"], ENDPOINT_TIMEOUT)
         last_good = (yield from call(ctx, Activity.RECORD_LAST_GOOD, {
@@ -125,6 +127,8 @@ def _switch(
         yield from _check(ctx, wanted, evidence, target, "before traffic")
 
         for step in policy.rollout.steps:
+            if not wanted.glass_broken:
+                yield from _wait_for_window(ctx, wanted, evidence, rollback_asked, {**target, **owner, "traffic": {}})
             moved = True
             yield from _move(ctx, evidence, target, owner, split(last_good["traffic"], plan.deployment, step.traffic))
             yield from _bake(ctx, step, rollback_asked, {**target, **owner, "traffic": {}})
@@ -152,6 +156,18 @@ def _switch(
         raise _Stopped(PromotionPhase.ROLLED_BACK, "a rollback took the endpoint before the rollout was over")
     yield from evidence.outcome("rollout.released", {"live": live, "retained": retained})
     return f"{wanted.promotion.source} serves {plan.workspace}/{plan.endpoint} as {plan.deployment}"
+
+
+def _wait_for_window(
+    ctx: task.OrchestrationContext, wanted: RolloutRequest, evidence: Evidence, rollback_asked: task.Task[Any], ours: dict[str, Any]
+) -> Steps:
+    """More traffic only while the window is open; what serves meanwhile stays. A rollback does not wait for it."""
+    asked = rollback_asked.is_complete
+    yield from hold(ctx, wanted.promotion, evidence, "production", "rollout", None if asked else [rollback_asked])
+    if rollback_asked.is_complete and not asked:
+        # Whoever was woken by a rollback looks for its epoch; a wake-up that none follows holds nobody up.
+        yield from call(ctx, Activity.TRAFFIC_STATE, ours)
+        yield from hold(ctx, wanted.promotion, evidence, "production", "rollout")
 
 
 def _move(

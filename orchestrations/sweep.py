@@ -38,7 +38,22 @@ def sweep(ctx: task.OrchestrationContext, request: dict) -> Steps:
                 removed.append(orphan)
         except StepFailed as error:
             failed.append(f"{orphan['endpoint']}/{orphan['name']}: {error}")
+    for due in (yield from call(ctx, Activity.DUE_REVIEWS, {}))["due"]:
+        yield from _remind(ctx, due)
     return {"reaped": reaped, "removed": removed, "failed": failed}
+
+
+def _remind(ctx: task.OrchestrationContext, due: dict[str, Any]) -> Steps:
+    """Once a day, that a broken glass wants its review. A channel that fails says so by itself."""
+    day = now(ctx).date().isoformat()
+    try:
+        yield from call(ctx, Activity.NOTIFY, {
+            "kind": "review_due", "promotion": due["promotion"], "key": f"{due['promotion']}/review_due/{day}", "channels": [],
+            "title": f"{due['promotion']} was approved by breaking the glass, and nobody has reviewed that",
+            "text": f"The review is due by {due['review_by']}: POST promotions/{due['promotion']}/review. Until then nobody may break the "
+                    f"glass of {due['policy']} again.", "facts": {"policy": due["policy"], "review by": due["review_by"]}})
+    except StepFailed:
+        return
 
 
 def _reap(ctx: task.OrchestrationContext, sweep_id: str, promotion: str) -> Steps:

@@ -33,6 +33,7 @@ from pilotage.messages import (
     PromotionRow,
     RollbackRequest,
     Trigger,
+    rollout_step,
 )
 from pilotage.ports import Clock, Orchestrator, PolicySource
 
@@ -220,7 +221,7 @@ class Intake:
         outcome = self._run(instance, "rollback", message.wire())
         try:
             # Only to end a bake early: the epoch is what stops the rollout.
-            self._orchestrator.raise_event(child_id(row.id, "rollout"), ROLLBACK_EVENT, {"id": instance})
+            self._orchestrator.raise_event(child_id(row.id, rollout_step(row.rollouts)), ROLLBACK_EVENT, {"id": instance})
         except PilotageError as error:
             log.warning("the rollout of %s could not be told of %s: %s", row.id, instance, error)
         return IntakeItem(id=instance, outcome=outcome, policy=row.policy)
@@ -274,8 +275,10 @@ class Intake:
 
     def wake(self, vote: Vote | Wake) -> None:
         """Tell the approval orchestration that there is a vote to count."""
-        self._orchestrator.raise_event(child_id(vote.promotion, "approval"), VOTE_EVENT, {"id": vote.voter})
-        self._ledger.approvals.woken(vote)
+        wake = Wake.of(vote) if isinstance(vote, Vote) else vote
+        self._ledger.approvals.adopt(wake)  # its writer may have died before it counted
+        self._orchestrator.raise_event(wake.instance, VOTE_EVENT, {"id": wake.voter})
+        self._ledger.approvals.woken(wake)
 
     # --- claim, then start ------------------------------------------------------------------------
 

@@ -12,12 +12,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pilotage.domain.approval import Tally
+from pilotage.domain.approval import Ballot, Tally, Vote
 from pilotage.domain.assets import AssetRef, Submitter
 from pilotage.domain.drift import DriftAlert
 from pilotage.domain.passport import GENESIS
 from pilotage.domain.plan import Plan
-from pilotage.domain.policy import PromotionPolicy
+from pilotage.domain.policy import ApprovalRule, PromotionPolicy
 
 SCHEMA = 1
 VOTE_EVENT = "vote"
@@ -145,15 +145,59 @@ class ApprovalRequest(Message):
 
     promotion: str
     stage: str = "production"
-    attempt: int
+    round: int = 1
+    """How often this promotion has asked for this stage: a plan that has changed is put before the voters anew."""
     plan: Plan
     plan_hash: str
     rule: dict[str, Any]
     submitters: list[Submitter]
     team: str | None = None
+    policy: str = ""
+    model: str = ""
+    version: str = ""
+    channels: list[str] = []
+    """Where it is announced: names of channels, as the policy has them."""
+    changed: list[str] = []
+    """Why it is asked anew: how this plan differs from the one before it."""
     opened_at: str
     expires_at: str
     cursor: Cursor = Cursor()
+
+    @property
+    def ballot(self) -> Ballot:
+        return Ballot(promotion=self.promotion, stage=self.stage, plan_hash=self.plan_hash, round=self.round, submitters=self.submitters,
+                      rule=ApprovalRule.model_validate(self.rule), opened_at=self.opened_at, expires_at=self.expires_at)
+
+    @property
+    def step(self) -> str:
+        """The last part of the instance id of the orchestration that waits for this decision."""
+        return approval_step(self.stage, self.round)
+
+
+def approval_step(stage: str, round: int) -> str:
+    """The last part of the instance id of an approval."""
+    return "approval" if (stage, round) == ("production", 1) else f"approval-{stage}-{round}"
+
+
+def rollout_step(number: int) -> str:
+    """The last part of the instance id of a promotion's n-th rollout: one that found production changed is begun anew."""
+    return "rollout" if number == 1 else f"rollout-{number}"
+
+
+class Closed(Message):
+    """How an approval ended. Written once: whoever comes later is told this."""
+
+    promotion: str
+    stage: str
+    round: int
+    plan_hash: str
+    outcome: Literal["approved", "rejected", "expired", "superseded"]
+    tally: Tally
+    votes: list[Vote] = []
+    """Those that stood."""
+    by: str = ""
+    """The promotion that superseded this one."""
+    at: str
 
 
 class ApprovalResult(Message):
@@ -161,8 +205,10 @@ class ApprovalResult(Message):
 
     cursor: Cursor
     outcome: str
-    """`approved`, `rejected` or `expired`."""
+    """`approved`, `rejected`, `expired` or `superseded`."""
     tally: Tally
+    by: str = ""
+    """The promotion that superseded this one."""
 
 
 class RolloutRequest(Message):
@@ -174,10 +220,12 @@ class RolloutRequest(Message):
     plan_hash: str
     data: dict[str, dict[str, Any]]
     row: PromotionRow
+    glass_broken: bool = False
+    """True when the plan was approved in an emergency: then no window holds it."""
 
 
 class RolloutResult(Message):
-    """Output of `rollout`. `outcome` is a PromotionPhase value."""
+    """Output of `rollout`. `outcome` is a PromotionPhase value; `planning` asks for another plan: production is not as expected."""
 
     cursor: Cursor
     outcome: str
@@ -271,6 +319,10 @@ class PromotionRow(Message):
     endpoint: str = ""
     deployment: str = ""
     plan_hash: str = ""
+    held_until: str = ""
+    """When the window opens for which it waits; empty when it waits for none, or no opening is foreseen."""
+    rollouts: int = 1
+    """How many rollouts it has begun: all but the last found another production than their plan expected."""
     message: str = ""
     previous: str | None = None
     case: str | None = None

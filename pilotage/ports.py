@@ -288,16 +288,32 @@ class LinkClaims(Frozen):
     promotion: str
     stage: str
     plan_hash: str
-    attempt: int
+    round: int
+    nonce: str = ""
+    """Told apart by it: nobody decides twice by one link, or by one form."""
+
+
+class FormClaims(LinkClaims):
+    """What a form on a page is bound to: one person besides."""
+
+    object_id: str
+    purpose: str
+    """What it may do, such as `decide`."""
 
 
 class Tickets(Protocol):
-    """Signed, expiring decision links."""
+    """Signed, expiring decision links, and the forms of the pages that they open."""
 
     def issue(self, claims: LinkClaims, expires_at: datetime) -> str: ...
 
     def redeem(self, token: str) -> LinkClaims:
         """Raises Forbidden (forged) or Gone (expired)."""
+
+    def issue_form(self, claims: LinkClaims, object_id: str, purpose: str, expires_at: datetime) -> str:
+        """A form's ticket for this person alone: a page of somebody else can't send it (CSRF)."""
+
+    def redeem_form(self, token: str, object_id: str, purpose: str) -> FormClaims:
+        """Raises Forbidden (forged, somebody else's, for something else) or Gone (expired). Used once: who acts on it keeps its nonce."""
 
 
 class PolicySource(Protocol):

@@ -14,6 +14,8 @@ class PromotionPhase(StrEnum):
     STAGING = "staging"
     PLANNING = "planning"
     AWAITING_APPROVAL = "awaiting_approval"
+    WAITING_WINDOW = "waiting_window"
+    """Held by a change window or a freeze, until the next opening."""
     QUEUED = "queued"
     ROLLING_OUT = "rolling_out"
     SUCCEEDED = "succeeded"
@@ -22,6 +24,8 @@ class PromotionPhase(StrEnum):
     ERRORED = "errored"
     REJECTED = "rejected"
     EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    """A newer version asks for the same place, and this one was not decided on."""
     HELD = "held"
     SKIPPED = "skipped"
     ROLLED_BACK = "rolled_back"
@@ -46,6 +50,6 @@ class PromotionPhase(StrEnum):
 
 _TERMINAL = frozenset({
     PromotionPhase.SUCCEEDED, PromotionPhase.FAILED, PromotionPhase.INCONCLUSIVE, PromotionPhase.ERRORED,
-    PromotionPhase.REJECTED, PromotionPhase.EXPIRED, PromotionPhase.HELD, PromotionPhase.SKIPPED,
+    PromotionPhase.REJECTED, PromotionPhase.EXPIRED, PromotionPhase.SUPERSEDED, PromotionPhase.HELD, PromotionPhase.SKIPPED,
     PromotionPhase.ROLLED_BACK, PromotionPhase.TERMINATED,
 })

@@ -27,6 +27,7 @@ class Plan(Frozen):
 
     schema_: int = 1
     promotion: str
+    stage: str = "production"
     model: str
     """Asset id of the registry's model version."""
     model_digest: str
@@ -47,6 +48,8 @@ class Plan(Frozen):
     evidence: list[dict[str, Any]]
     """Gate, outcome and digest of each gate's evidence."""
     prior: PriorState
+    resources: list[dict[str, str]] = []
+    """Everything that will be made, changed or removed, in order: [{"action", "resource", "detail"}]."""
 
     @property
     def hash(self) -> str:
@@ -57,4 +60,4 @@ class Plan(Frozen):
 def plan_differences(approved: Plan, current: Plan) -> list[str]:
     """The fields in which two plans differ, for telling people why an approval is void."""
     one, two = approved.model_dump(mode="json"), current.model_dump(mode="json")
-    return [f"{name}: {one[name]!r} -> {two[name]!r}" for name in one if one[name] != two[name]]
+    return [f"{name}: {one[name]!r} -> {two[name]!r}" for name in one if one[name] != two[name] and name != "resources"]

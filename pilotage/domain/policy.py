@@ -113,13 +113,35 @@ class Gate(Strict):
         return result_name(self.kind, self.spec)
 
 
+Approver = Annotated[str, Field(pattern=r"^(user|group):\S+$")]
+
+
+class Escalation(Strict):
+    """Who else is asked when those first asked have not decided."""
+
+    after: Duration
+    to: Annotated[list[Approver], Field(min_length=1)]
+
+
+class BreakGlass(Strict):
+    """Who may approve in an emergency: always two of them, and reviewed afterwards."""
+
+    approvers: Annotated[list[Approver], Field(min_length=1)]
+    review_within: Duration = timedelta(days=3)
+
+
 class ApprovalRule(Strict):
     """Who must say yes, and for how long we wait."""
 
     quorum: Annotated[int, Field(ge=1, le=10)] = 1
-    approvers: Annotated[list[Annotated[str, Field(pattern=r"^(user|group):\S+$")]], Field(min_length=1)] = Field(
+    approvers: Annotated[list[Approver], Field(min_length=1)] = Field(
         description="user:<object id> or group:<name or object id as in the token's groups claim>.")
+    one_of_each: list[Approver] = Field(default_factory=list, description="One different person of each of these must be among them.")
     expires: Duration = timedelta(days=3)
+    remind: Duration | None = Field(None, description="Tell the approvers again each time this has passed.")
+    escalate: Escalation | None = None
+    delegation: bool = Field(False, description="Approvers may let somebody else decide for them, until a day.")
+    break_glass: BreakGlass | None = None
 
     @model_validator(mode="after")
     def _positive(self) -> Self:
@@ -168,8 +190,8 @@ class Stage(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.name == "staging" and (self.approval is not None or self.rollout is not None):
-            raise ValueError("approval and rollout belong to the production stage")
+        if self.name == "staging" and self.rollout is not None:
+            raise ValueError("rollout belongs to the production stage")
         if self.name == "staging" and not self.gates:
             raise ValueError("the staging stage needs at least one gate")
         if self.name == "production" and self.approval is None:
@@ -221,6 +243,7 @@ class PromotionPolicy(Strict):
     environment: str | None = Field(None, description="Environment asset promoted with the model; none is recorded as unpinned.")
     stages: Annotated[list[Stage], Field(min_length=2, max_length=2)]
     on_drift: OnDrift | None = None
+    notify: list[Name] = Field(default_factory=list, description="Channels that are told, by their names in PILOTAGE_NOTIFY_CHANNELS.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -286,6 +309,8 @@ class Guardrails(Strict):
     allow_automatic_production: bool = False
     require_environment: bool = False
     max_approval_expiry: Duration = timedelta(days=14)
+    allow_break_glass: bool = False
+    max_delegation: Duration = timedelta(days=30)
     submitters: dict[str, str] = Field(
         default_factory=dict,
         description="Display name -> Entra object id, for principals whose id Azure ML does not tell.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from pilotage.domain.approval import conflict_of_interest, may_vote
+from pilotage.domain.approval import conflict_of_interest, named
 from pilotage.domain.assets import Frozen, Submitter
 from pilotage.domain.gates import GateOutcome, GateResult, Waiver
 from pilotage.domain.policy import ApprovalRule
@@ -50,7 +50,7 @@ def _waived(result: GateResult, waivers: Sequence[WaiverRecord], model: str, ver
     for waiver in sorted(waivers, key=lambda item: (item.given_at, item.id)):
         covers = (waiver.gate, waiver.model.casefold(), waiver.version.casefold()) == (result.gate, model.casefold(), version.casefold())
         valid = datetime.fromisoformat(waiver.given_at) <= at < datetime.fromisoformat(waiver.expires)
-        if (covers and valid and may_vote(rule, waiver.approver, waiver.groups)
+        if (covers and valid and named(rule.approvers, waiver.approver, waiver.groups)
                 and conflict_of_interest(submitters, waiver.approver) is None):
             return result.model_copy(update={"waived": Waiver(
                 id=waiver.id, approver=waiver.approver, reason=waiver.reason, expires=waiver.expires)})

@@ -17,12 +17,13 @@ from pilotage.ledger.last_good import LastGood
 from pilotage.ledger.passports import Passports
 from pilotage.ledger.promotions import Promotions
 from pilotage.ledger.rejected import Rejected, Rejection
+from pilotage.ledger.voices import Voices
 from pilotage.ledger.waivers import Waivers
 from pilotage.ports import Clock, Records, Rows
 
 __all__ = [
     "Acquired", "Approvals", "Claim", "Claims", "DeadLetter", "Endpoints", "GateEvidence", "Incidents", "LastGood", "Ledger",
-    "Passports", "Promotions", "Rejected", "Rejection", "Waivers", "Wake", "dead_letters",
+    "Passports", "Promotions", "Rejected", "Rejection", "Voices", "Waivers", "Wake", "dead_letters",
 ]
 
 
@@ -34,10 +35,11 @@ class Ledger:
         self.claims = Claims(records, clock)
         self.passports = Passports(records)
         self.promotions = Promotions(rows)
-        self.approvals = Approvals(records, clock)
+        self.approvals = Approvals(records, rows, clock)
         self.endpoints = Endpoints(rows)
         self.last_good = LastGood(records)
         self.incidents = Incidents(records, rows)
         self.rejected = Rejected(records)
         self.gates = GateEvidence(records)
         self.waivers = Waivers(records)
+        self.voices = Voices(records)

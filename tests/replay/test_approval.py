@@ -46,7 +46,7 @@ def test_a_quorum_is_of_different_people() -> None:
     promotion = _asked(scene)
     scene.vote(promotion)
     scene.vote(promotion)
-    scene.intake.wake(scene.ledger.approvals.votes(promotion, "production", scene.row(promotion).plan_hash, 1)[0])
+    scene.intake.wake(scene.ledger.approvals.votes(scene.ledger.approvals.current(promotion))[0])
     scene.hub.run(deadline=scene.clock.now() + timedelta(days=1))
     assert scene.phase(promotion) == "awaiting_approval"
     scene.vote(promotion, "oid-linus", groups=())
@@ -155,8 +155,8 @@ def test_a_vote_on_another_plan_changes_nothing(scene: Scene) -> None:
     vote = {"promotion": promotion, "stage": "production", "voter": "oid-grace", "decision": "approve", "cast_at": "2026"}
     from pilotage.domain.approval import Vote
 
-    scene.ledger.approvals.vote(Vote.model_validate(vote | {"plan_hash": "sha256:00", "attempt": 1}))
-    scene.ledger.approvals.vote(Vote.model_validate(vote | {"plan_hash": scene.row(promotion).plan_hash, "attempt": 2}))
+    scene.ledger.approvals.vote(Vote.model_validate(vote | {"plan_hash": "sha256:00", "round": 1}))
+    scene.ledger.approvals.vote(Vote.model_validate(vote | {"plan_hash": scene.row(promotion).plan_hash, "round": 2}))
     scene.hub.raise_event(f"{promotion}:approval", VOTE_EVENT, {"id": "x"})
     scene.hub.run()
     assert scene.phase(promotion) == "expired"

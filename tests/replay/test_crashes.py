@@ -51,7 +51,7 @@ def _vote_when_asked(scene: Scene, decision: Decision = Decision.APPROVE) -> Non
 def _votes(scene: Scene, promotion: str) -> list[Any]:
     wanted = scene.ledger.approvals.current(promotion)
     assert wanted is not None
-    return scene.ledger.approvals.votes(promotion, wanted.stage, wanted.plan_hash, wanted.attempt)
+    return scene.ledger.approvals.votes(wanted)
 
 
 def _reject(scene: Scene) -> None:

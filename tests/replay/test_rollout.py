@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
 
@@ -155,7 +156,7 @@ def test_green_that_is_not_fit_never_takes_traffic_and_is_withdrawn(asset: Asset
 @pytest.mark.parametrize(("method", "error", "says"), [
     ("begin_create_deployment", PermissionDenied("AzureML Data Scientist is missing"), "begin_deployment: PermissionDenied"),
     ("begin_create_deployment", NotFound("the model is gone"), "begin_deployment: NotFound"),
-    ("endpoint", PermissionDenied("AzureML Data Scientist is missing"), "check_prior: PermissionDenied"),
+    ("endpoint", PermissionDenied("AzureML Data Scientist is missing"), "make_plan: PermissionDenied"),
 ])
 def test_a_refusal_before_traffic_withdraws(method: str, error: PilotageError, says: str) -> None:
     scene, (first,) = live("1")
@@ -170,7 +171,7 @@ def test_a_refusal_before_traffic_withdraws(method: str, error: PilotageError, s
     _rests(scene, second, "errored")
 
 
-def test_production_that_is_not_as_the_plan_expected_is_left_alone() -> None:
+def test_production_that_is_not_as_the_plan_expected_is_put_before_the_voters_anew() -> None:
     scene, (_first,) = live("1")
     scene.register("2")
     second = scene.start("2")
@@ -178,10 +179,14 @@ def test_production_that_is_not_as_the_plan_expected_is_left_alone() -> None:
     scene.azure.place(PROD, ENDPOINT, None, {})
     changes = list(scene.azure.changes)
     scene.finish(second)
-    assert "no longer as the approved plan expected: traffic is {}" in scene.row(second).message
-    assert scene.azure.changes == changes
-    assert scene.traffic() == {}
-    _rests(scene, second, "held")
+    asked = scene.ledger.approvals.current(second)
+    assert asked is not None
+    assert asked.round == 2
+    assert any(text.startswith("prior: ") for text in asked.changed), asked.changed
+    assert "plan_changed" in [message.kind for message in scene.notifier.sent if message.promotion == second]
+    assert scene.azure.changes == changes, "nothing was done by the plan that was approved"
+    assert "0 of 1 approvals" in scene.row(second).message, "the earlier approval is void"
+    _rests(scene, second, "expired")
 
 
 def test_another_model_behind_the_same_name_is_noticed(scene: Scene) -> None:
@@ -195,8 +200,11 @@ def test_another_model_behind_the_same_name_is_noticed(scene: Scene) -> None:
         workspace=PROD, endpoint=ENDPOINT, name="a", model=f"azureml://workspaces/{DEV}/models/air-time/versions/1",
         instance_type="Standard_DS3_v2"))
     scene.finish(promotion)
-    assert "models are" in scene.row(promotion).message
-    _rests(scene, promotion, "held")
+    asked = scene.ledger.approvals.current(promotion)
+    assert asked is not None
+    assert "'models'" in "".join(asked.changed)
+    assert scene.phase(promotion) == "expired"
+    everything_replays(scene)
 
 
 def test_an_older_version_is_held() -> None:
@@ -209,43 +217,50 @@ def test_an_older_version_is_held() -> None:
     _rests(scene, older, "held")
 
 
-def _both_approved(scene: Scene) -> tuple[str, str]:
-    """Two versions that want the same endpoint at once."""
-    promotions = []
-    for version in ("1", "2"):
-        scene.register(version)
-        promotions.append(scene.start(version))
-    scene.hub.run(lambda: all(scene.ledger.approvals.current(p) is not None for p in promotions))
-    return promotions[0], promotions[1]
-
-
-def test_one_rollout_an_endpoint_the_other_waits_and_is_held_when_production_changed(scene: Scene) -> None:
-    first, second = _both_approved(scene)
+def _second_in_the_queue(scene: Scene, seen: Callable[[str], bool]) -> tuple[str, str]:
+    """Beside a version that serves: one whose rollout is where `seen` wants it, and the next one, approved, behind it."""
+    scene.promote("1")
+    scene.register("2")
+    first = scene.start("2")
+    scene.hub.run(lambda: scene.ledger.approvals.current(first) is not None)
     scene.vote(first)
-    scene.hub.run(lambda: bool(scene.traffic()))
+    scene.hub.run(lambda: seen(first))
+    scene.register("3")
+    second = scene.start("3")
+    scene.hub.run(lambda: scene.ledger.approvals.current(second) is not None)
     scene.vote(second)
+    return first, second
+
+
+def test_one_rollout_an_endpoint_the_other_waits_and_asks_anew_when_production_changed(scene: Scene) -> None:
+    first, second = _second_in_the_queue(scene, lambda first: scene.traffic().get(scene.row(first).deployment) == 10)
     scene.hub.run(lambda: scene.phase(second) == "queued")
     assert scene.row(second).message == f"behind {first}"
-    scene.hub.run()
+    scene.hub.run(lambda: scene.phase(second) == "awaiting_approval")
     assert scene.phase(first) == "succeeded"
     assert scene.traffic() == {scene.green(first): 100}
-    assert "no longer as the approved plan expected" in scene.row(second).message, "its voters saw another production"
-    _rests(scene, second, "held")
+    assert "fact phase" in scene.steps(second)
+    scene.hub.run(lambda: (scene.ledger.approvals.current(second) or first).round == 2)
+    scene.vote(second)
+    scene.hub.run()
+    assert scene.traffic() == {scene.green(second): 100}
+    _rests(scene, second, "succeeded")
 
 
 def test_who_waited_goes_on_where_production_is_as_it_was(scene: Scene) -> None:
-    first, second = _both_approved(scene)
-    scene.vote(first)
-    scene.hub.run(lambda: scene.phase(first) == "rolling_out" and bool(scene.azure.standing(PROD, ENDPOINT)))
-    scene.azure.assets["registry:shared-registry", "models", "air-time", "1"].status = 424
-    scene.vote(second)
-    scene.hub.run(lambda: scene.phase(second) == "queued")
+    somebody = scene.ledger.endpoints.acquire(PROD, ENDPOINT, "somebody", "other", "1", lambda owner: False)
+    scene.register("1")
+    promotion = scene.start("1")
+    scene.hub.run(lambda: scene.ledger.approvals.current(promotion) is not None)
+    scene.vote(promotion)
+    scene.hub.run(lambda: scene.phase(promotion) == "queued")
+    scene.ledger.endpoints.release(PROD, ENDPOINT, "somebody", somebody.epoch, None, [])
     scene.hub.run()
-    assert scene.phase(first) == "failed"
-    assert scene.traffic() == {scene.green(second): 100}
-    phases = [entry.phase for entry in scene.entries(second)]
+    assert scene.traffic() == {scene.green(promotion): 100}
+    phases = [entry.phase for entry in scene.entries(promotion)]
     assert phases[phases.index("queued"):].count("rolling_out") > 0
-    _rests(scene, second, "succeeded")
+    assert len(scene.ledger.approvals.requests(promotion)) == 1
+    _rests(scene, promotion, "succeeded")
 
 
 def test_a_wait_in_the_queue_ends(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,11 +276,11 @@ def test_a_wait_in_the_queue_ends(scene: Scene, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_owner_that_is_over_has_left_only_its_name(scene: Scene) -> None:
-    first, second = _both_approved(scene)
-    scene.vote(first)
-    scene.hub.run(lambda: scene.ledger.endpoints.get(PROD, ENDPOINT) is not None)
+    first, second = _second_in_the_queue(scene, lambda first: scene.traffic().get(scene.row(first).deployment) == 10)
+    scene.hub.run(lambda: scene.phase(second) == "queued")
     scene.hub.terminate(first)
     scene.sweep(first)
+    scene.hub.run(lambda: (scene.ledger.approvals.current(second) or first).round == 2)
     scene.vote(second)
     scene.hub.run()
     assert scene.traffic() == {scene.green(second): 100}

@@ -109,7 +109,7 @@ class Desk:
         self.ledger.promotions.put(row)
         return row
 
-    def open_approval(self, row: PromotionRow, *, approvers: tuple[str, ...] = ("group:ml-leads",), quorum: int = 1, attempt: int = 1,
+    def open_approval(self, row: PromotionRow, *, approvers: tuple[str, ...] = ("group:ml-leads",), quorum: int = 1, round: int = 1,
                       submitters: tuple[Submitter, ...] = (), steps: int = 100) -> tuple[ApprovalRequest, str]:
         """An open request, and the token of the link that was sent for it."""
         rule = {"quorum": quorum, "approvers": list(approvers), "expires": "P3D"}
@@ -119,15 +119,16 @@ class Desk:
             instance_type="Standard_DS3_v2", instances=1, steps=[{"traffic": steps, "for": "PT0S"}], keep_previous="P1D",
             approval=rule, policy="air-time", policy_hash="sha256:01", evidence=[], prior=PriorState(exists=False))
         request = ApprovalRequest(
-            promotion=row.id, attempt=attempt, plan=plan, plan_hash=plan.hash, rule=rule, submitters=list(submitters), team=row.team,
-            opened_at=f"2026-01-05T08:0{attempt}:00.000+00:00", expires_at="2026-01-08T08:00:00.000+00:00")
+            promotion=row.id, round=round, policy="air-time", model=row.model, version=row.version, plan=plan,
+            plan_hash=plan.hash, rule=rule, submitters=list(submitters), team=row.team,
+            opened_at=f"2026-01-05T08:0{round}:00.000+00:00", expires_at="2026-01-08T08:00:00.000+00:00")
         self.ledger.approvals.open(request)
         token = self.tickets.issue(
-            LinkClaims(promotion=row.id, stage="production", plan_hash=plan.hash, attempt=attempt), self.clock.now().replace(day=8))
+            LinkClaims(promotion=row.id, stage="production", plan_hash=plan.hash, round=round), self.clock.now().replace(day=8))
         return request, token
 
     def votes(self, request: ApprovalRequest) -> list[Vote]:
-        return self.ledger.approvals.votes(request.promotion, request.stage, request.plan_hash, request.attempt)
+        return self.ledger.approvals.votes(request)
 
 
 def registered(

@@ -208,6 +208,12 @@ class TaskHub:
                 instance.inbox.append(helpers.new_sub_orchestration_failed_event(action.id, error))
             else:
                 self._create(child.name, child.instanceId, child.input.value, (instance.id, action.id))
+        elif action.HasField("sendEvent"):
+            sent = action.sendEvent
+            instance.history.append(pb.HistoryEvent(eventId=action.id, eventSent=pb.EventSentEvent(
+                instanceId=sent.instance.instanceId, name=sent.name, input=sent.data)))
+            if sent.instance.instanceId in self.durable.instances:
+                self.raise_event(sent.instance.instanceId, sent.name, json.loads(sent.data.value or "null"))
         elif action.HasField("completeOrchestration"):
             done = action.completeOrchestration
             failed = done.orchestrationStatus == pb.ORCHESTRATION_STATUS_FAILED

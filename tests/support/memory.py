@@ -13,7 +13,7 @@ from pilotage.domain.access import Actor
 from pilotage.domain.canonical import canonical_json
 from pilotage.domain.policy import Guardrails, PromotionPolicy
 from pilotage.errors import Conflict, Forbidden, Gone, Unauthenticated
-from pilotage.ports import LinkClaims, Notification
+from pilotage.ports import FormClaims, LinkClaims, Notification
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 
@@ -171,6 +171,16 @@ class MemoryTickets:
         claims, expires_at = self.issued[token]
         if expires_at <= self.clock.now():
             raise Gone
+        return claims.model_copy(update={"nonce": token})
+
+    def issue_form(self, claims: LinkClaims, object_id: str, purpose: str, expires_at: datetime) -> str:
+        about = FormClaims(**claims.model_dump(exclude={"nonce"}), object_id=object_id, purpose=purpose)
+        return self.issue(about, expires_at)
+
+    def redeem_form(self, token: str, object_id: str, purpose: str) -> FormClaims:
+        claims = self.redeem(token)
+        if not isinstance(claims, FormClaims) or (claims.object_id, claims.purpose) != (object_id, purpose):
+            raise Forbidden
         return claims
 
 

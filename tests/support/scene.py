@@ -158,7 +158,7 @@ class Scene:
         """Cast a vote as the decision endpoint records it. A repeat is fine."""
         wanted = self.ledger.approvals.current(promotion)
         assert wanted is not None, "nothing is put before the voters"
-        vote = Vote(promotion=promotion, stage=wanted.stage, plan_hash=wanted.plan_hash, attempt=wanted.attempt, voter=voter,
+        vote = Vote(promotion=promotion, stage=wanted.stage, plan_hash=wanted.plan_hash, round=wanted.round, voter=voter,
                     groups=list(groups), decision=decision, reason=reason, cast_at=self.clock.now().isoformat())
         self.ledger.approvals.vote(vote)
         if wake:

@@ -193,7 +193,7 @@ class Stage:
     def vote(self, promotion: str, voter: str = "oid-grace", decision: str = "approve", reason: str = "") -> None:
         request = self.awaits(promotion)
         self.ledger.approvals.vote(Vote(
-            promotion=promotion, stage="production", plan_hash=request.plan_hash, attempt=request.attempt, voter=voter, groups=["leads"],
+            promotion=promotion, stage="production", plan_hash=request.plan_hash, round=request.round, voter=voter, groups=["leads"],
             decision=Decision(decision), reason=reason, cast_at=self.now()))
         self.client.raise_orchestration_event(child_id(promotion, "approval"), VOTE_EVENT, data={"id": voter})
 

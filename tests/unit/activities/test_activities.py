@@ -246,7 +246,7 @@ def test_a_workspace_that_does_not_answer_is_asked_again(scene: Scene) -> None:
 def test_only_who_is_asked_to_decide_gets_a_link(scene: Scene) -> None:
     common = {"promotion": "p", "title": "t", "text": "x", "facts": {}}
     assert do(Activity.NOTIFY, kind="drift_errored", **common) == {}
-    assert do(Activity.NOTIFY, kind="awaiting_approval", stage="production", plan_hash="sha256:1", attempt=1,
+    assert do(Activity.NOTIFY, kind="awaiting_approval", stage="production", plan_hash="sha256:1", round=1,
               expires_at=(START + timedelta(days=1)).isoformat(), **common) == {}
     told, asked = scene.notifier.sent
     assert (told.link, told.decision_url, told.link_token) == ("", "", "")

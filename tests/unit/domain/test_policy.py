@@ -82,7 +82,7 @@ def test_a_policy_is_the_same_after_the_wire(wanted: PromotionPolicy) -> None:
 
 @pytest.mark.parametrize(("changes", "says"), [
     ({"stages.1.approval": None}, "approval rule"),
-    ({"stages.0.approval": "automatic"}, "belong to the production stage"),
+    ({"stages.0.rollout": {}}, "belongs to the production stage"),
     ({"stages.0.gates": []}, "at least one gate"),
     ({"stages.0.gates": [{}]}, "exactly one kind"),
     ({"stages.0.gates": [{"smoke": {"samples": "azureml:a:1"}, "metric": {"metric": "mae", "holdout": "azureml:a:1", "target": "y",

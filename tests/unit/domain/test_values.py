@@ -96,7 +96,8 @@ def test_phases_know_what_they_are() -> None:
     assert not PromotionPhase.HELD.touches_production
     assert {phase for phase in PromotionPhase if not phase.terminal} == {
         PromotionPhase(name) for name in
-        ("accepted", "resolving", "registering", "staging", "planning", "awaiting_approval", "queued", "rolling_out")}
+        ("accepted", "resolving", "registering", "staging", "planning", "awaiting_approval", "waiting_window", "queued",
+         "rolling_out")}
 
 
 # --- roles ----------------------------------------------------------------------------------------

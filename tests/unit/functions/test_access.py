@@ -23,9 +23,16 @@ ROUTES: dict[str, dict[str, Any]] = {
         "gate": "responsible_ai", "reason": "known and accepted", "expires": "2026-02-01T00:00:00Z"}},
     "monitor_alerts": {"role": "Operator", "method": "POST", "body": {}},
     "decide": {"role": "Approver", "method": "POST", "promotion": PROMOTION, "body": {"decision": "approve"}},
+    "list_comments": {"role": "Reader", "promotion": PROMOTION},
+    "comment": {"role": "Reader", "method": "POST", "promotion": PROMOTION, "body": {"text": "why now?"}},
+    "delegate": {"role": "Approver", "method": "POST", "body": {
+        "policy": "air-time", "to": "oid-linus", "until": "2026-01-20T00:00:00Z", "reason": "away"}},
+    "delegations": {"role": "Reader", "policy": "air-time"},
+    "end_delegation": {"role": "Approver", "method": "DELETE", "policy": "air-time", "delegation": "none"},
+    "review": {"role": "Approver", "method": "POST", "promotion": PROMOTION, "body": {"justified": True, "reason": "it was needed"}},
 }
-READS = {"list_promotions", "get_promotion", "get_report"}
-SENDS_NO_CLIENT = READS | {"waive"}
+READS = {"list_promotions", "get_promotion", "get_report", "list_comments", "delegations"}
+SENDS_NO_CLIENT = READS | {"waive", "comment", "delegate", "end_delegation", "review"}
 
 
 def send(name: str, client: DurableClient, token: str | None, **changes: Any) -> Answer:

@@ -44,7 +44,8 @@ def test_202_a_vote_is_recorded_and_wakes_the_approval(voting: Voting) -> None:
     assert answer.status == 202
     assert answer.value == {
         "recorded": True, "promotion": voting.row.id, "decision": "approve", "plan_hash": voting.request.plan_hash, "state": "approved",
-        "tally": {"state": "approved", "approvals": ["oid-grace"], "rejected_by": None, "reason": "", "refused": {}}}
+        "tally": {"state": "approved", "approvals": ["oid-grace"], "quorum": 1, "missing": [], "rejected_by": None, "reason": "",
+                  "broken_glass_by": [], "refused": {}}}
     (vote,) = voting.desk.votes(voting.request)
     assert (vote.voter, vote.decision, vote.reason, vote.groups) == ("oid-grace", Decision.APPROVE, "gates passed", ["ml-leads"])
     assert voting.desk.orchestrator.raised == [(CHILD, VOTE_EVENT, {"id": "oid-grace"})]
@@ -106,11 +107,11 @@ def test_400_a_body_that_is_no_json_object(voting: Voting, body: bytes, message:
 
 
 @pytest.mark.parametrize(("body", "message"), [
-    ({"decision": None}, "decision: input should be 'approve' or 'reject'"),
-    ({"decision": "maybe"}, "decision: input should be 'approve' or 'reject'"),
+    ({"decision": None}, "decision: input should be 'approve', 'reject', 'withdraw' or 'break_glass'"),
+    ({"decision": "maybe"}, "decision: input should be 'approve', 'reject', 'withdraw' or 'break_glass'"),
     ({"decision": "approve", "reason": 5}, "reason: input should be a valid string"),
     ({"decision": "approve", "reason": "x" * 1001}, "reason: string should have at most 1000 characters"),
-    ({"decision": "approve", "comment": "x"}, "comment is unknown: the fields are decision, reason, token"),
+    ({"decision": "approve", "comment": "x"}, "comment is unknown: the fields are decision, reason, reference, on_behalf_of, token"),
     ({"decision": "reject"}, "reason is missing: say why you reject"),
     ({"decision": "reject", "reason": "  "}, "reason is missing: say why you reject"),
 ])
@@ -173,13 +174,13 @@ def test_409_a_contrary_vote(voting: Voting) -> None:
     voting.decide()
     answer = voting.decide("reject", reason="on second thoughts")
     assert (answer.status, answer.code) == (409, "conflict")
-    assert "a vote is final" in answer.message
+    assert "has voted approve on this plan already; withdraw that vote first" in answer.message
     assert [vote.decision for vote in voting.desk.votes(voting.request)] == [Decision.APPROVE]
 
 
 @pytest.mark.parametrize("steps", [100, 50])
 def test_409_a_plan_or_an_attempt_that_has_changed_since(voting: Voting, steps: int) -> None:
-    voting.desk.open_approval(voting.row, attempt=2, steps=steps)
+    voting.desk.open_approval(voting.row, round=2, steps=steps)
     answer = voting.decide()
     assert (answer.status, answer.code) == (409, "conflict")
     assert "the plan has changed since this link was sent" in answer.message

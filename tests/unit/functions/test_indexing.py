@@ -11,10 +11,13 @@ from activities.names import Activity
 from tests.support.routes import FUNCTIONS
 
 ROOT = Path(__file__).parents[3]
-ORCHESTRATORS = {"promotion", "staging", "gate", "approval", "rollout", "rollback", "drift", "retraining", "sweep"}
+ORCHESTRATORS = {"promotion", "staging", "gate", "approval", "rollout", "rollback", "drift", "retraining", "sweep",
+                 "tell_people"}
 ROUTES = {
     ("GET", "promotions"), ("POST", "promotions"), ("GET", "promotions/{promotion}"), ("POST", "promotions/{promotion}/retry"),
     ("POST", "promotions/{promotion}/rollback"), ("POST", "approvals/{promotion}/decision"), ("POST", "alerts"),
+    ("GET", "approvals/{promotion}/comments"), ("POST", "approvals/{promotion}/comments"), ("POST", "delegations"),
+    ("GET", "delegations/{policy}"), ("DELETE", "delegations/{policy}/{delegation}"), ("POST", "promotions/{promotion}/review"),
     ("GET", "promotions/{promotion}/report"), ("POST", "promotions/{promotion}/waivers"),
 }
 

@@ -16,11 +16,11 @@ FIRST_PARTY = ("function_app", "functions", "orchestrations", "activities", "pil
 # Where a module may import from, by the longest prefix that matches it. First-party only.
 ALLOWED = {
     "function_app": {"functions", "orchestrations", "activities"},
-    "functions": {"functions", "pilotage.bootstrap", "pilotage.intake", "pilotage.domain", "pilotage.ports", "pilotage.events",
+    "functions": {"functions", "pilotage.bootstrap", "pilotage.deciding", "pilotage.planning", "pilotage.intake", "pilotage.domain", "pilotage.ports", "pilotage.events",
                   "pilotage.messages", "pilotage.errors", "pilotage.web"},
     "orchestrations": {"orchestrations", "activities.names", "pilotage.domain", "pilotage.messages", "pilotage.errors"},
     "activities": {"activities", "pilotage.bootstrap", "pilotage.ports", "pilotage.domain", "pilotage.messages", "pilotage.errors",
-                   "pilotage.gates"},
+                   "pilotage.gates", "pilotage.planning"},
     "pilotage.domain": {"pilotage.domain"},
     "pilotage.errors": set(),
     "pilotage.messages": {"pilotage.domain"},
@@ -29,6 +29,8 @@ ALLOWED = {
     "pilotage.gates": {"pilotage.gates", "pilotage.document", "pilotage.domain", "pilotage.errors", "pilotage.messages", "pilotage.ports"},
     "pilotage.web": {"pilotage.web", "pilotage.domain"},
     "pilotage.intake": {"pilotage.domain", "pilotage.errors", "pilotage.events", "pilotage.ledger", "pilotage.messages", "pilotage.ports"},
+    "pilotage.deciding": {"pilotage.bootstrap", "pilotage.domain", "pilotage.errors", "pilotage.messages", "pilotage.ports"},
+    "pilotage.planning": {"pilotage.bootstrap", "pilotage.domain", "pilotage.messages"},
     "pilotage": {"pilotage"},
     "emulator": {"emulator"},
     "demo": {"demo", "samples"},
