@@ -10,6 +10,7 @@ from pilotage.domain.approval import tally
 from pilotage.domain.names import rollback_id
 from pilotage.domain.passport import Entry, verify_chain
 from pilotage.domain.phase import PromotionPhase
+from pilotage.domain.plan import Plan
 from pilotage.messages import ApprovalRequest, PromotionRow
 
 _INTERNAL = {"schema_", "sequence", "submitters"}
@@ -39,6 +40,12 @@ def gate_results(this: App, promotion: str) -> list[dict[str, Any]]:
     """The gates' results as the passport has them; empty before there are any."""
     found: list[dict[str, Any]] = _last(this.ledger.passports.entries(promotion), "staging.gates").get("results", [])
     return found
+
+
+def proposed_plan(this: App, promotion: str) -> Plan | None:
+    """The newest plan in the passport; None before there is one."""
+    found = _last(this.ledger.passports.entries(promotion), "plan").get("plan")
+    return Plan.model_validate(found) if found else None
 
 
 def counted(this: App, request: ApprovalRequest) -> dict[str, Any]:

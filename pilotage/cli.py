@@ -18,7 +18,7 @@ from rich.text import Text
 
 from pilotage.bootstrap import app as pilotage_app
 from pilotage.client import PilotageClient
-from pilotage.console import out, short_time, shorten, show_json, show_promotion, show_promotions, table
+from pilotage.console import out, short_time, shorten, show_json, show_plan, show_promotion, show_promotions, table
 from pilotage.errors import InvalidInput, PilotageError
 from pilotage.gates_cli import app as gates
 from pilotage.ledger import dead_letters
@@ -39,6 +39,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the values as JSON.")]
 Url = Annotated[str | None, typer.Option("--url", envvar="FUNCTIONS_URL", help="The app's address.")]
 Promotion = Annotated[str, typer.Argument(help="Id of the promotion, as `promotions list` shows it.")]
 LinkToken = Annotated[str, typer.Option("--link-token", envvar="PILOTAGE_LINK_TOKEN", help="The token of the decision link.")]
+Reference = Annotated[str, typer.Option(help="What it refers to elsewhere, such as a change request's number.")]
+Behalf = Annotated[str, typer.Option(help="Object id of who delegated their vote to you, where there are several.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Show at most so many.")]
 
 
@@ -134,6 +136,20 @@ def waive(
 
 
 @app.command()
+def plan(
+    model: Annotated[str, typer.Argument(metavar="MODEL:VERSION|PROMOTION", help="Such as air-time:3, or the id of a promotion.")],
+    workspace: Annotated[str | None, typer.Option(help="Where it is registered; the policy's own when not given.")] = None,
+    registry: Annotated[str | None, typer.Option(help="The registry, for a version that was registered there.")] = None,
+    policy_name: Annotated[str | None, typer.Option("--policy", help="The policy, where several cover the model.")] = None,
+    url: Url = None, as_json: Json = False,
+) -> None:
+    """Show everything that a promotion will change, and the hash that is approved. Changes nothing."""
+    name, separator, version = model.rpartition(":")
+    _ask(url, lambda client: client.plan_version(name, version, workspace=workspace, registry=registry, policy=policy_name)
+         if separator else client.plan(model), as_json, show_plan)
+
+
+@app.command()
 def promote(
     model: Annotated[str, typer.Argument(metavar="MODEL:VERSION", help="Such as air-time:3.")],
     workspace: Annotated[str | None, typer.Option(help="Where it is registered; the policy's own when not given.")] = None,
@@ -169,16 +185,54 @@ def rollback(
 
 @app.command()
 def approve(promotion: Promotion, link_token: LinkToken, reason: Annotated[str, typer.Option(help="For the record.")] = "",
-            url: Url = None, as_json: Json = False) -> None:
+            reference: Reference = "", on_behalf_of: Behalf = "", url: Url = None, as_json: Json = False) -> None:
     """Approve the plan that the decision link showed you."""
-    _ask(url, lambda client: client.decide(promotion, "approve", reason, link_token), as_json, _show_vote)
+    _decide(promotion, "approve", reason, link_token, url, as_json, reference=reference, on_behalf_of=on_behalf_of)
 
 
 @app.command()
 def reject(promotion: Promotion, link_token: LinkToken, reason: Annotated[str, typer.Option(help="Why: required.")],
-           url: Url = None, as_json: Json = False) -> None:
+           reference: Reference = "", on_behalf_of: Behalf = "", url: Url = None, as_json: Json = False) -> None:
     """Reject the plan that the decision link showed you."""
-    _ask(url, lambda client: client.decide(promotion, "reject", reason, link_token), as_json, _show_vote)
+    _decide(promotion, "reject", reason, link_token, url, as_json, reference=reference, on_behalf_of=on_behalf_of)
+
+
+@app.command()
+def withdraw(promotion: Promotion, link_token: LinkToken, url: Url = None, as_json: Json = False) -> None:
+    """Take your vote back, as long as nothing is decided."""
+    _decide(promotion, "withdraw", "", link_token, url, as_json)
+
+
+@app.command()
+def break_glass(promotion: Promotion, link_token: LinkToken, reason: Annotated[str, typer.Option(help="The emergency: required.")],
+                url: Url = None, as_json: Json = False) -> None:
+    """Approve in an emergency, past the rule and the windows: two people, and a review afterwards."""
+    _decide(promotion, "break_glass", reason, link_token, url, as_json)
+
+
+@app.command()
+def comment(promotion: Promotion, text: Annotated[str, typer.Argument(help="What to say.")], url: Url = None,
+            as_json: Json = False) -> None:
+    """Say something to the others who look at a promotion."""
+    _ask(url, lambda client: client.comment(promotion, text), as_json, lambda answer: out().print("recorded"))
+
+
+@app.command()
+def review(promotion: Promotion, reason: Annotated[str, typer.Option(help="What you found.")],
+           justified: Annotated[bool, typer.Option("--justified/--not-justified", help="Whether the glass was broken for a reason.")],
+           url: Url = None, as_json: Json = False) -> None:
+    """The review that follows a broken glass."""
+    _ask(url, lambda client: client.review(promotion, justified, reason), as_json, lambda answer: out().print("recorded"))
+
+
+@app.command()
+def delegate(policy_name: Annotated[str, typer.Argument(metavar="POLICY", help="On whose plans.")],
+             to: Annotated[str, typer.Option(help="Object id of who decides for you.")],
+             until: Annotated[str, typer.Option(help="Until when, such as 2026-12-31T12:00:00Z.")],
+             reason: Annotated[str, typer.Option(help="Why, for the record.")], url: Url = None, as_json: Json = False) -> None:
+    """Let somebody else decide for you, until a time."""
+    _ask(url, lambda client: client.delegate(policy_name, to, until, reason), as_json,
+         lambda answer: out().print(f"{to} decides for you until {answer['delegation']['until']}", markup=False))
 
 
 @events.command("rejected")
@@ -207,6 +261,10 @@ def _ask(url: str | None, call: Callable[[PilotageClient], dict[str, Any]], as_j
     with telling():
         answer = call(PilotageClient.from_environment(url))
     (show_json if as_json else show)(answer)
+
+
+def _decide(promotion: str, decision: str, reason: str, link_token: str, url: str | None, as_json: bool, **about: str) -> None:
+    _ask(url, lambda client: client.decide(promotion, decision, reason, link_token, **about), as_json, _show_vote)
 
 
 def _show_started(answer: dict[str, Any]) -> None:

@@ -77,9 +77,25 @@ class PilotageClient:
     def roll_back(self, promotion: str, reason: str, *, force: bool = False) -> dict[str, Any]:
         return self._call("POST", f"/api/promotions/{quote(promotion, safe='')}/rollback", json={"reason": reason, "force": force})
 
-    def decide(self, promotion: str, decision: str, reason: str, link_token: str) -> dict[str, Any]:
+    def plan(self, promotion: str) -> dict[str, Any]:
+        return self._call("GET", f"/api/promotions/{quote(promotion, safe='')}/plan")
+
+    def plan_version(self, model: str, version: str, **about: str | None) -> dict[str, Any]:
+        told = {name: value for name, value in about.items() if value is not None}
+        return self._call("GET", "/api/plan", params={"model": model, "version": version, **told})
+
+    def decide(self, promotion: str, decision: str, reason: str, link_token: str, **about: str) -> dict[str, Any]:
         return self._call("POST", f"/api/approvals/{quote(promotion, safe='')}/decision",
-                          json={"decision": decision, "reason": reason, "token": link_token})
+                          json={"decision": decision, "reason": reason, "token": link_token, **{k: v for k, v in about.items() if v}})
+
+    def comment(self, promotion: str, text: str) -> dict[str, Any]:
+        return self._call("POST", f"/api/approvals/{quote(promotion, safe='')}/comments", json={"text": text})
+
+    def review(self, promotion: str, justified: bool, reason: str) -> dict[str, Any]:
+        return self._call("POST", f"/api/promotions/{quote(promotion, safe='')}/review", json={"justified": justified, "reason": reason})
+
+    def delegate(self, policy: str, to: str, until: str, reason: str) -> dict[str, Any]:
+        return self._call("POST", "/api/delegations", json={"policy": policy, "to": to, "until": until, "reason": reason})
 
     def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         response = self._send(method, path, **options)

@@ -74,6 +74,25 @@ def show_promotion(found: dict[str, Any]) -> None:
         console.print(Text(f"the passport is not intact: {problem}", style="bold red"))
 
 
+def show_plan(found: dict[str, Any]) -> None:
+    """A plan: what will change, in order, and by which hash it is approved."""
+    console, plan = out(), found["plan"]
+    console.print(Text.assemble((found.get("promotion") or "not started", "bold"), "  ", (found["state"], _STYLE.get(found["state"], ""))))
+    facts = {"hash": found["hash"], "model": f"{plan['model']} ({plan['model_digest']})",
+             "environment": f"{plan['environment'] or 'none'} ({plan['environment_definition']})",
+             "policy": f"{plan['policy']} ({plan['policy_hash']})",
+             "approval": plan["approval"] if isinstance(plan["approval"], str) else
+             f"{plan['approval'].get('quorum', 1)} of {', '.join(plan['approval']['approvers'])}",
+             "prior": ", ".join(f"{name} {share} %" for name, share in plan["prior"]["traffic"].items()) or "nothing serves there",
+             "gates": ", ".join(f"{item['gate']} {item['outcome']}" for item in plan["evidence"]) or "none",
+             "changed": "; ".join(found.get("changed") or []), "note": found.get("note", "")}
+    for name, value in facts.items():
+        if value:
+            console.print(Text.assemble((f"  {name:<12}", "dim"), value))
+    rows = [[str(number), item["action"], item["resource"], item["detail"]] for number, item in enumerate(plan["resources"], start=1)]
+    console.print(table("\nwill change", ["#", "action", "resource", "detail"], rows))
+
+
 def told(data: dict[str, Any]) -> str:
     """A step's data in a line."""
     return ", ".join(f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}" for name, value in data.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pilotage.bootstrap import App
-from pilotage.domain.assets import AssetRef
+from pilotage.domain.assets import AssetRef, parse_asset
 from pilotage.domain.canonical import digest
 from pilotage.domain.names import production_deployment, staging_deployment
 from pilotage.domain.plan import Plan, PriorState
@@ -65,6 +65,26 @@ def resources(plan: Plan, policy: PromotionPolicy) -> list[dict[str, str]]:
     found += [_change("delete", f"{endpoint}/deployments/{name}", f"{plan.keep_previous} after the last step")
               for name in plan.prior.traffic if name != plan.deployment]
     return found
+
+
+def preview(app: App, wanted: PromotionRequest, stage_name: str = "production") -> Plan:
+    """The plan as far as it is known before anything is measured: the version is read and its bytes are digested, nothing is changed.
+
+    `evidence` names the gates that are still to be passed, so its hash is not the one that people will be asked about.
+    Raises NotFound for a version that is not there.
+    """
+    policy = wanted.parsed_policy()
+    model = app.registry.model(wanted.source)
+    environment = app.registry.environment(app.registry.pin("environments", parse_asset(policy.environment, policy.home))) \
+        if policy.environment else None
+    shared = registry_asset(parse_asset(policy.environment, policy.home).model_copy(update={"version": environment.ref.version}),
+                            "environments", policy.registry) if environment and policy.environment else None
+    plan = make_plan(
+        app, wanted, stage_name, model=registry_asset(wanted.source, "models", policy.registry), environment=shared,
+        model_digest=app.registry.model_digest(model.ref).value, results=[],
+        environment_definition=environment.definition if environment else "unpinned")
+    return plan.model_copy(update={"evidence": [
+        {"gate": gate.name, "outcome": "to be measured", "digest": ""} for gate in policy.staging.gates if stage_name == "production"]})
 
 
 def registry_asset(source: AssetRef, kind: str, registry: str) -> str:

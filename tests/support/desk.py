@@ -110,9 +110,9 @@ class Desk:
         return row
 
     def open_approval(self, row: PromotionRow, *, approvers: tuple[str, ...] = ("group:ml-leads",), quorum: int = 1, round: int = 1,
-                      submitters: tuple[Submitter, ...] = (), steps: int = 100) -> tuple[ApprovalRequest, str]:
+                      submitters: tuple[Submitter, ...] = (), steps: int = 100, **rules: Any) -> tuple[ApprovalRequest, str]:
         """An open request, and the token of the link that was sent for it."""
-        rule = {"quorum": quorum, "approvers": list(approvers), "expires": "P3D"}
+        rule = {"quorum": quorum, "approvers": list(approvers), "expires": "P3D", **rules}
         plan = Plan(
             promotion=row.id, model="azureml://registries/shared-registry/models/air-time/versions/1", model_digest="sha256:00",
             environment=None, environment_definition="unpinned", workspace=row.workspace, endpoint=row.endpoint, deployment="v1-00",

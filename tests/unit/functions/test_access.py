@@ -23,6 +23,8 @@ ROUTES: dict[str, dict[str, Any]] = {
         "gate": "responsible_ai", "reason": "known and accepted", "expires": "2026-02-01T00:00:00Z"}},
     "monitor_alerts": {"role": "Operator", "method": "POST", "body": {}},
     "decide": {"role": "Approver", "method": "POST", "promotion": PROMOTION, "body": {"decision": "approve"}},
+    "get_plan": {"role": "Reader", "promotion": PROMOTION},
+    "plan_version": {"role": "Reader", "query": {"model": "air-time", "version": "1"}},
     "list_comments": {"role": "Reader", "promotion": PROMOTION},
     "comment": {"role": "Reader", "method": "POST", "promotion": PROMOTION, "body": {"text": "why now?"}},
     "delegate": {"role": "Approver", "method": "POST", "body": {
@@ -31,7 +33,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "end_delegation": {"role": "Approver", "method": "DELETE", "policy": "air-time", "delegation": "none"},
     "review": {"role": "Approver", "method": "POST", "promotion": PROMOTION, "body": {"justified": True, "reason": "it was needed"}},
 }
-READS = {"list_promotions", "get_promotion", "get_report", "list_comments", "delegations"}
+READS = {"get_plan", "list_promotions", "get_promotion", "get_report", "list_comments", "delegations"}
 SENDS_NO_CLIENT = READS | {"waive", "comment", "delegate", "end_delegation", "review"}
 
 
@@ -89,7 +91,7 @@ def test_deciding_takes_an_approver(desk: Desk, client: DurableClient, role: str
 
 @pytest.mark.parametrize("role", ["Reader", "Operator", "Approver", "Admin"])
 def test_every_role_reads(desk: Desk, client: DurableClient, role: str) -> None:
-    desk.promotion(PromotionPhase.SUCCEEDED)
+    desk.open_approval(desk.promotion(PromotionPhase.SUCCEEDED))
     for name in READS:
         assert send(name, client, desk.actor("x", role)).status == 200
 

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[3]
 ORCHESTRATORS = {"promotion", "staging", "gate", "approval", "rollout", "rollback", "drift", "retraining", "sweep",
                  "tell_people"}
 ROUTES = {
-    ("GET", "promotions"), ("POST", "promotions"), ("GET", "promotions/{promotion}"), ("POST", "promotions/{promotion}/retry"),
+    ("GET", "promotions"), ("POST", "promotions"), ("GET", "promotions/{promotion}"),
+    ("GET", "promotions/{promotion}/plan"), ("GET", "plan"), ("POST", "promotions/{promotion}/retry"),
     ("POST", "promotions/{promotion}/rollback"), ("POST", "approvals/{promotion}/decision"), ("POST", "alerts"),
     ("GET", "approvals/{promotion}/comments"), ("POST", "approvals/{promotion}/comments"), ("POST", "delegations"),
     ("GET", "delegations/{policy}"), ("DELETE", "delegations/{policy}/{delegation}"), ("POST", "promotions/{promotion}/review"),

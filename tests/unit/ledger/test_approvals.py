@@ -27,7 +27,8 @@ def _request(round: int = 1, share: int = 100, **changes: Any) -> ApprovalReques
         environment_definition="unpinned", workspace="mlw-prod", endpoint="air-time", deployment="v1-00", instance_type="s",
         instances=1, steps=[{"traffic": share, "for": "PT0S"}], keep_previous="P1D", approval="automatic", policy="p",
         policy_hash="sha256:01", evidence=[], prior=PriorState(exists=False))
-    request = ApprovalRequest(promotion=PROMOTION, round=round, plan=plan, plan_hash=plan.hash, rule={"approvers": ["user:oid-grace", "user:oid-linus"]},
+    request = ApprovalRequest(promotion=PROMOTION, round=round, plan=plan, plan_hash=plan.hash,
+                              rule={"approvers": ["user:oid-grace", "user:oid-linus"]},
                               submitters=[], opened_at=f"2026-01-05T09:{round:02d}:00.000+00:00", expires_at="2026-01-08T09:00:00+00:00")
     return request.model_copy(update=changes)
 

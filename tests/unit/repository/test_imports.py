@@ -16,8 +16,8 @@ FIRST_PARTY = ("function_app", "functions", "orchestrations", "activities", "pil
 # Where a module may import from, by the longest prefix that matches it. First-party only.
 ALLOWED = {
     "function_app": {"functions", "orchestrations", "activities"},
-    "functions": {"functions", "pilotage.bootstrap", "pilotage.deciding", "pilotage.planning", "pilotage.intake", "pilotage.domain", "pilotage.ports", "pilotage.events",
-                  "pilotage.messages", "pilotage.errors", "pilotage.web"},
+    "functions": {"functions", "pilotage.bootstrap", "pilotage.deciding", "pilotage.planning", "pilotage.intake", "pilotage.domain",
+                  "pilotage.ports", "pilotage.events", "pilotage.messages", "pilotage.errors", "pilotage.web"},
     "orchestrations": {"orchestrations", "activities.names", "pilotage.domain", "pilotage.messages", "pilotage.errors"},
     "activities": {"activities", "pilotage.bootstrap", "pilotage.ports", "pilotage.domain", "pilotage.messages", "pilotage.errors",
                    "pilotage.gates", "pilotage.planning"},
