@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from activities.effect import effect
 from pilotage.bootstrap import app
+from pilotage.domain.assets import AssetRef
 from pilotage.domain.passport import Entry
+from pilotage.errors import NotFound
 from pilotage.messages import PromotionRow
 
 
@@ -26,3 +28,17 @@ def record_entry(payload: dict) -> dict:
 def passport_tail(payload: dict) -> dict:
     """Where a passport ends: {"sequence", "previous"}."""
     return app().ledger.passports.tail(payload["passport"]).wire()
+
+
+@effect
+def anchor_passport(payload: dict) -> dict:
+    """{"promotion", "target", "digest"} -> {"anchored"}: the digest on the registry's model; False where the version is not there.
+
+    A version that was promoted several times bears a digest for each promotion.
+    """
+    target = AssetRef.model_validate(payload["target"])
+    try:
+        app().registry.stamp(target, {f"pilotage.passport.{payload['promotion']}": payload["digest"]})
+    except NotFound:
+        return {"anchored": False}
+    return {"anchored": True}

@@ -9,6 +9,7 @@ class Activity(StrEnum):
     # the ledger
     RECORD_ENTRY = "record_entry"
     PASSPORT_TAIL = "passport_tail"
+    ANCHOR_PASSPORT = "anchor_passport"
     # what is promoted
     READ_MODEL = "read_model"
     PIN_MODEL = "pin_model"

@@ -34,6 +34,7 @@ def drift(ctx: task.OrchestrationContext, request: dict) -> Steps:
     yield from call(ctx, Activity.CLOSE_INCIDENT, key, PATIENT)
     if outcome in ("errored", "notified"):
         yield from _tell(ctx, wanted, evidence, outcome, message)
+    yield from evidence.close()
     return {"outcome": outcome, "message": message}
 
 

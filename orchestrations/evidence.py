@@ -13,7 +13,7 @@ from durabletask import task
 
 from activities.names import Activity
 from orchestrations.steps import PATIENT, Steps, call
-from pilotage.domain.passport import Entry
+from pilotage.domain.passport import CLOSING, Entry
 from pilotage.domain.phase import PromotionPhase
 from pilotage.messages import Cursor, PromotionRequest, PromotionRow
 
@@ -52,6 +52,10 @@ class Evidence:
 
     def fact(self, step: str, data: dict[str, Any] | None = None) -> Steps:
         yield from self.write("fact", step, data)
+
+    def close(self) -> Steps:
+        """The last entry: how many there are and up to which. Nothing is written after it."""
+        yield from self.write(CLOSING, "closed", {"count": self.cursor.sequence, "head": self.cursor.previous})
 
     def write(self, kind: str, step: str, data: dict[str, Any] | None = None, **changes: Any) -> Steps:
         at = iso(now(self._ctx))

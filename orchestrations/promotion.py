@@ -11,7 +11,7 @@ from durabletask import task
 from activities.names import Activity
 from orchestrations.evidence import Evidence, first_row, iso, now
 from orchestrations.holding import hold
-from orchestrations.steps import StepFailed, Steps, call, child_failed, poll
+from orchestrations.steps import PATIENT, StepFailed, Steps, call, child_failed, poll
 from orchestrations.telling import tell
 from pilotage.domain.assets import AssetRef, ModelVersion, Submitter
 from pilotage.domain.gates import GateOutcome
@@ -70,7 +70,20 @@ def promotion(ctx: task.OrchestrationContext, request: dict) -> Steps:
     except StepFailed as failed:
         phase, message = PromotionPhase.ERRORED, f"{failed.activity}: {failed.kind}: {failed}"
     yield from evidence.enter(phase, message)
+    yield from evidence.close()
+    yield from _anchor(ctx, wanted, evidence)
     return {"phase": phase.value, "message": message}
+
+
+def _anchor(ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence: Evidence) -> Steps:
+    """Put the closing entry's digest where whoever could change the ledger can't: on the registry's model. The phase stays as it is."""
+    source, registry = wanted.source, wanted.parsed_policy().registry
+    target = source if source.registry else AssetRef(name=source.name, version=source.version, registry=registry)
+    try:
+        yield from call(ctx, Activity.ANCHOR_PASSPORT, {
+            "promotion": wanted.id, "target": target.model_dump(), "digest": evidence.cursor.previous}, PATIENT)
+    except StepFailed:
+        return  # it is in the log, and the row keeps no digest: `pilotage passport verify --anchor` says so
 
 
 def _promote(ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence: Evidence) -> Steps:

@@ -44,6 +44,7 @@ def rollback(ctx: task.OrchestrationContext, request: dict) -> Steps:
             if failed.kind == "StaleEpoch":
                 result = RollbackResult(restored=False, message="a newer rollback has taken over this endpoint")
                 yield from evidence.outcome("rollback", result.wire())
+                yield from evidence.close()
                 return result.wire()
             result = RollbackResult(restored=False, message=f"{failed.activity}: {failed.kind}: {failed}")
     yield from evidence.outcome("rollback", result.wire())
@@ -55,6 +56,7 @@ def rollback(ctx: task.OrchestrationContext, request: dict) -> Steps:
             release |= {"live": last_good["live"], "retained": [{"deployment": last_good["green"], "until": until}]}
     # Where it is not restored, that is said plainly, what is recorded as live stays, and the next attempt may come.
     yield from call(ctx, Activity.RELEASE_ENDPOINT, release, PATIENT)
+    yield from evidence.close()
     return result.wire()
 
 

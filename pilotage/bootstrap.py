@@ -12,7 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pilotage.clock import ShiftedClock, SystemClock
-from pilotage.ports import Clock, Deployments, Identity, Jobs, ModelRegistry, Notifier, PolicySource, Tickets
+from pilotage.ports import Clock, Deployments, Identity, Jobs, ModelRegistry, Notifier, PolicySource, Signer, Tickets
 from pilotage.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 # These log each request at INFO with its URL: a webhook's is a secret, and the noise is paid for by the gigabyte.
 _LOUD = ("azure", "httpx", "httpcore", "msal", "urllib3")
+
+
+MARKERS = "markers"
+"""Added to the ledger container's name: where the outbox's markers are. They are deleted, which the evidence's container may forbid."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,23 @@ def build(settings: Settings) -> App:
     connections = Connections(settings)
     return App(
         settings=settings, clock=clock, policies=policies,
-        ledger=Ledger(BlobRecords(settings.ledger_blob_url, settings.ledger_container),
-                      TableRows(settings.ledger_table_url, settings.ledger_container), clock),
+        ledger=Ledger(
+            BlobRecords(settings.ledger_blob_url, settings.ledger_container),
+            TableRows(settings.ledger_table_url, settings.ledger_container), clock,
+            signer=_signer(settings), markers=BlobRecords(settings.ledger_blob_url, settings.ledger_container + MARKERS)),
         notifier=WebhookNotifier(settings.notify_webhook) if settings.notify_webhook else LogNotifier(),
         identity=BearerIdentity(settings.auth_issuer, settings.auth_audience),
         tickets=SignedTickets(settings.link_key, clock),
         registry=WorkspaceModelRegistry(connections, lambda: policies.guardrails().submitters),
         deployments=OnlineDeployments(connections), jobs=PipelineJobs(connections),
     )
+
+
+def _signer(settings: Settings) -> Signer:
+    from pilotage.signing.key_vault import KeyVaultKey
+    from pilotage.signing.local import LocalKey
+
+    if settings.signing_key_id is not None:
+        return KeyVaultKey(settings.signing_key_id)
+    assert settings.signing_key is not None  # the settings' validation holds it
+    return LocalKey(settings.signing_key)

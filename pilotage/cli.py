@@ -7,21 +7,20 @@ rejected events and dead letters are read from the ledger, with the app's settin
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from pilotage.bootstrap import app as pilotage_app
 from pilotage.client import PilotageClient
-from pilotage.console import out, short_time, shorten, show_json, show_plan, show_promotion, show_promotions, table
-from pilotage.errors import InvalidInput, PilotageError
+from pilotage.console import out, short_time, shorten, show_json, show_plan, show_promotion, show_promotions, table, telling
+from pilotage.errors import InvalidInput
 from pilotage.gates_cli import app as gates
 from pilotage.ledger import dead_letters
+from pilotage.passport_cli import app as passport
 from pilotage.policies.folder import GUARDRAILS, SUFFIXES, load
 from pilotage.policies.schema import schema_text
 from pilotage.policies.words import describe
@@ -31,6 +30,7 @@ policy = typer.Typer(help="Promotion policies.", no_args_is_help=True)
 promotions = typer.Typer(help="Promotions under way and done.", no_args_is_help=True)
 events = typer.Typer(help="Events that were refused or given up.", no_args_is_help=True)
 app.add_typer(gates, name="gates")
+app.add_typer(passport, name="passport")
 app.add_typer(policy, name="policy")
 app.add_typer(promotions, name="promotions")
 app.add_typer(events, name="events")
@@ -42,16 +42,6 @@ LinkToken = Annotated[str, typer.Option("--link-token", envvar="PILOTAGE_LINK_TO
 Reference = Annotated[str, typer.Option(help="What it refers to elsewhere, such as a change request's number.")]
 Behalf = Annotated[str, typer.Option(help="Object id of who delegated their vote to you, where there are several.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="Show at most so many.")]
-
-
-@contextmanager
-def telling() -> Iterator[None]:
-    """Show our errors as one sentence on standard error, and end with 1."""
-    try:
-        yield
-    except PilotageError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
-        raise typer.Exit(1) from None
 
 
 @policy.command("check")
@@ -133,6 +123,18 @@ def waive(
     """Pass over a failed gate, under your name; `retry` then goes on."""
     _ask(url, lambda client: client.waive(promotion, gate, reason, expires), as_json,
          lambda answer: out().print(f"recorded until {answer['waiver']['expires']}; now: pilotage retry {promotion}", markup=False))
+
+
+@app.command()
+def explain(
+    what: Annotated[str, typer.Argument(metavar="MODEL:VERSION|ENDPOINT", help="Such as air-time:3, air-time or mlw-prod/air-time.")],
+    url: Url = None, as_json: Json = False,
+) -> None:
+    """Why is this live? A page of text: trigger, digests, gates, plan, votes, traffic, and where the evidence is."""
+    name, separator, version = what.rpartition(":")
+    workspace, _, endpoint = what.rpartition("/")
+    about = {"model": name, "version": version} if separator else {"endpoint": endpoint, "workspace": workspace}
+    _ask(url, lambda client: client.explain(**about), as_json, lambda answer: out().print(answer["text"], markup=False, end=""))
 
 
 @app.command()

@@ -84,6 +84,15 @@ class PilotageClient:
         told = {name: value for name, value in about.items() if value is not None}
         return self._call("GET", "/api/plan", params={"model": model, "version": version, **told})
 
+    def passport(self, promotion: str) -> dict[str, Any]:
+        return self._call("GET", f"/api/promotions/{quote(promotion, safe='')}/passport")
+
+    def keys(self) -> dict[str, Any]:
+        return self._call("GET", "/api/keys")
+
+    def explain(self, **about: str) -> dict[str, Any]:
+        return self._call("GET", "/api/explain", params={name: value for name, value in about.items() if value})
+
     def decide(self, promotion: str, decision: str, reason: str, link_token: str, **about: str) -> dict[str, Any]:
         return self._call("POST", f"/api/approvals/{quote(promotion, safe='')}/decision",
                           json={"decision": decision, "reason": reason, "token": link_token, **{k: v for k, v in about.items() if v}})

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from pilotage.errors import PilotageError
 
 _STYLE = {"succeeded": "green", "passed": "green", "failed": "red", "errored": "red", "rejected": "red", "terminated": "red",
           "rolled_back": "yellow", "held": "yellow", "inconclusive": "yellow", "expired": "yellow", "awaiting_approval": "cyan"}
@@ -106,3 +110,13 @@ def shorten(text: str, limit: int = 120) -> str:
 def short_time(text: str) -> str:
     """To the second, without the zone: all times are UTC."""
     return text[:19].replace("T", " ")
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Show our errors as one sentence on standard error, and end with 1."""
+    try:
+        yield
+    except PilotageError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
+        raise typer.Exit(1) from None

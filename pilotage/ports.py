@@ -23,6 +23,7 @@ from pilotage.domain.assets import (
     Submitter,
 )
 from pilotage.domain.policy import Guardrails, PromotionPolicy
+from pilotage.domain.signatures import Jwk, Signature
 
 
 class Clock(Protocol):
@@ -45,6 +46,12 @@ class ModelRegistry(Protocol):
 
     def model(self, ref: AssetRef) -> ModelVersion:
         """Raises NotFound."""
+
+    def stamp(self, ref: AssetRef, properties: dict[str, str]) -> None:
+        """Add properties to a model version; those that are there with equal text are left alone.
+
+        Raises NotFound, and Conflict where one is there with another text: a property is added, never changed.
+        """
 
     def model_digest(self, ref: AssetRef) -> ArtifactDigest:
         """Digest of the artifact's blobs, read in a stream. Raises NotFound when there is no file."""
@@ -314,6 +321,16 @@ class Tickets(Protocol):
 
     def redeem_form(self, token: str, object_id: str, purpose: str) -> FormClaims:
         """Raises Forbidden (forged, somebody else's, for something else) or Gone (expired). Used once: who acts on it keeps its nonce."""
+
+
+class Signer(Protocol):
+    """The key that signs passports. Raises Unavailable and Throttled as every port."""
+
+    def public_key(self) -> Jwk:
+        """P-256, without a name: it is named by its thumbprint."""
+
+    def sign(self, content: bytes) -> Signature:
+        """ES256 over the content."""
 
 
 class PolicySource(Protocol):

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from pilotage.errors import InvalidInput
 
@@ -103,12 +104,28 @@ class Settings(AzureSettings):
     auth_audience: Text = Field("api://pilotage", alias="PILOTAGE_AUTH_AUDIENCE", description="the app registration's id or URI")
     link_key: SecretStr = Field(
         alias="PILOTAGE_LINK_KEY", description=f"a random secret of at least {LINK_KEY_BYTES} bytes, such as `openssl rand -hex 32` prints")
+    signing_key_id: Https | None = Field(
+        None, alias="PILOTAGE_SIGNING_KEY_ID", description="the Key Vault key that signs passports, by its URL with version")
+    signing_key: Path | None = Field(
+        None, alias="PILOTAGE_SIGNING_KEY", validate_default=True,
+        description="a PEM file with a P-256 key, on one machine; in Azure set PILOTAGE_SIGNING_KEY_ID instead")
     base_url: Url = Field(alias="PILOTAGE_BASE_URL", description="the app's public address, such as https://pilotage.azurewebsites.net")
     notify_webhook: SecretStr | None = Field(
         None, alias="PILOTAGE_NOTIFY_WEBHOOK", description="an http(s) URL that accepts JSON, or nothing")
     dead_letter_container: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")] = Field(
         "event-grid-dead-letters", alias="PILOTAGE_DEAD_LETTER_CONTAINER", description="a blob container's name")
     clock_file: Path | None = Field(None, alias="PILOTAGE_CLOCK_FILE", description="path of a file that shifts the clock, or nothing")
+
+    @field_validator("signing_key")
+    @classmethod
+    def _one_signing_key(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        """Without a key nobody could tell a passport that was changed; with two nobody could tell which signs."""
+        in_vault = info.data.get("signing_key_id") is not None
+        if value is None and not in_vault:
+            raise PydanticCustomError("missing", "it is not set")
+        if value is not None and in_vault:
+            raise ValueError("PILOTAGE_SIGNING_KEY_ID is set too")
+        return value
 
     @field_validator("link_key")
     @classmethod
@@ -130,7 +147,9 @@ def _problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
     fixes = {field.alias: field.description for field in model.model_fields.values()}
     problems: dict[str, str] = {}
     for item in error.errors(include_input=False, include_url=False):
-        name = str(item["loc"][0])
+        told = str(item["loc"][0])
+        field = model.model_fields.get(told)  # a default that is refused is told by the field's name
+        name = str(field.alias) if field is not None else told
         what = "is not set" if item["type"] == "missing" else "is not valid"
         problems.setdefault(name, f"{name} {what}: set it to {fixes.get(name, 'something else')}")
     return list(problems.values())

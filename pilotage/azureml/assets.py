@@ -66,6 +66,17 @@ class WorkspaceModelRegistry:
             made = client.models.create_or_update(Model(name=name, path=str(folder), type=kind, tags=dict(tags)))
         return at.model_copy(update={"version": str(made.version)})
 
+    def stamp(self, ref: AssetRef, properties: Mapping[str, str]) -> None:
+        """Add properties to a version. Raises NotFound, and Conflict where one is there with another text."""
+        with self._asking(ref, f"write properties of {ref}") as client:
+            found = client.models.get(name=ref.name, version=ref.version)
+            known = _texts(found.properties)
+            if other := {name for name, text in properties.items() if known.get(name, text) != text}:
+                raise Conflict(f"{ref} has {', '.join(sorted(other))} with another text")
+            if any(name not in known for name in properties):
+                found.properties = {**known, **properties}
+                client.models.create_or_update(found)
+
     def archive(self, ref: AssetRef) -> None:
         """Hide a version from lists; models that were ever deployed can't be deleted."""
         with self._asking(ref, f"archive {ref}") as client:

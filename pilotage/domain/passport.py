@@ -12,11 +12,13 @@ from typing import Any
 from pilotage.domain.assets import Frozen
 from pilotage.domain.canonical import canonical_json, digest
 
+CLOSING = "closing"
+"""Kind of the last entry: nothing follows it, and its digest is anchored outside."""
 GENESIS = "sha256:" + "0" * 64
 
 
 class Entry(Frozen):
-    """One entry. `kind` is `intent` (before an effect), `outcome` (after it) or `fact`."""
+    """One entry. `kind` is `intent` (before an effect), `outcome` (after it), `fact`, or `closing` (the last one)."""
 
     schema_: int = 1
     passport: str

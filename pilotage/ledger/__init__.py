@@ -19,7 +19,7 @@ from pilotage.ledger.promotions import Promotions
 from pilotage.ledger.rejected import Rejected, Rejection
 from pilotage.ledger.voices import Voices
 from pilotage.ledger.waivers import Waivers
-from pilotage.ports import Clock, Records, Rows
+from pilotage.ports import Clock, Records, Rows, Signer
 
 __all__ = [
     "Acquired", "Approvals", "Claim", "Claims", "DeadLetter", "Endpoints", "GateEvidence", "Incidents", "LastGood", "Ledger",
@@ -28,14 +28,17 @@ __all__ = [
 
 
 class Ledger:
-    """All parts of the ledger over one pair of stores. The clock only dates the outbox's markers."""
+    """All parts of the ledger over its stores. The clock only dates the outbox's markers.
 
-    def __init__(self, records: Records, rows: Rows, clock: Clock | None = None) -> None:
-        clock = clock or SystemClock()
-        self.claims = Claims(records, clock)
-        self.passports = Passports(records)
+    `markers` are deleted once their work is done, and so have a store of their own: evidence is kept where nothing can be deleted.
+    """
+
+    def __init__(self, records: Records, rows: Rows, clock: Clock | None = None, *, signer: Signer, markers: Records | None = None) -> None:
+        clock, markers = clock or SystemClock(), markers or records
+        self.claims = Claims(records, clock, markers)
+        self.passports = Passports(records, signer)
         self.promotions = Promotions(rows)
-        self.approvals = Approvals(records, rows, clock)
+        self.approvals = Approvals(records, rows, clock, markers)
         self.endpoints = Endpoints(rows)
         self.last_good = LastGood(records)
         self.incidents = Incidents(records, rows)

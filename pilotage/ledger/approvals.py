@@ -50,9 +50,9 @@ class Wake:
 
 
 class Approvals:
-    def __init__(self, records: Records, rows: Rows, clock: Clock) -> None:
+    def __init__(self, records: Records, rows: Rows, clock: Clock, markers: Records) -> None:
         self._records, self._rows = records, rows
-        self._outbox = Outbox(records, clock, "outbox/wake/")
+        self._outbox = Outbox(markers, clock, "outbox/wake/")
 
     # --- requests -----------------------------------------------------------------------------------
 

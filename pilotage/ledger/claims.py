@@ -26,9 +26,9 @@ class Claim:
 
 
 class Claims:
-    def __init__(self, records: Records, clock: Clock) -> None:
+    def __init__(self, records: Records, clock: Clock, markers: Records) -> None:
         self._records = records
-        self._outbox = Outbox(records, clock, "outbox/start/")
+        self._outbox = Outbox(markers, clock, "outbox/start/")
 
     def claim(self, instance_id: str, orchestration: str, message: dict[str, Any]) -> Claim:
         """Claim an instance; the first claim of an id wins, and every later one is given it."""

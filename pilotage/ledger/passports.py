@@ -1,26 +1,58 @@
-"""Passports: each entry a record of its own that can be written once."""
+"""Passports: each entry a record of its own, written once together with its signature."""
 
 from __future__ import annotations
 
 import json
 
 from pilotage.domain.passport import Entry
+from pilotage.domain.signatures import Jwk, Signature, entry_content, thumbprint
+from pilotage.errors import Conflict
+from pilotage.ledger.documents import create_first
 from pilotage.messages import Cursor
-from pilotage.ports import Records
+from pilotage.ports import Records, Signer
+
+Signed = tuple[Entry, Signature]
 
 
 class Passports:
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, records: Records, signer: Signer) -> None:
+        self._records, self._signer = records, signer
+        self._published: set[str] = set()
 
     def append(self, entry: Entry) -> None:
-        """Write an entry; the same entry again is fine. Raises Conflict when the sequence number is taken by another."""
-        self._records.create(f"passports/{entry.passport}/{entry.sequence:06d}.json", entry.to_bytes())
+        """Write an entry with its signature; the same entry again is fine. Raises Conflict when another has its sequence number.
+
+        A second signature of the same entry differs from the first (ES256 is not deterministic), and the first stays.
+        """
+        value = entry.model_dump(mode="json")
+        signature = self.sign(entry_content(entry.passport, entry.sequence, entry.digest))
+        stored, _ = create_first(self._records, f"passports/{entry.passport}/{entry.sequence:06d}.json",
+                                 {"entry": value, "signature": signature.model_dump(mode="json")})
+        if stored["entry"] != value:
+            raise Conflict(f"entry {entry.sequence} of {entry.passport} is there with another content")
+
+    def signed(self, passport: str) -> list[Signed]:
+        """All entries with their signatures, in order; empty when there is no such passport."""
+        found = [self._records.read(name) for name in self._records.names(f"passports/{passport}/")]
+        return [_read(content) for content in found if content is not None]
 
     def entries(self, passport: str) -> list[Entry]:
-        """All entries in order; empty when there is no such passport."""
-        found = [self._records.read(name) for name in self._records.names(f"passports/{passport}/")]
-        return [Entry.model_validate(json.loads(content)) for content in found if content is not None]
+        """All entries in order."""
+        return [entry for entry, _ in self.signed(passport)]
+
+    def keys(self) -> dict[str, Jwk]:
+        """Every public key that ever signed, by thumbprint: what an old key signed stays verifiable."""
+        found = {name: self._records.read(name) for name in self._records.names("keys/")}
+        return {name.removeprefix("keys/").removesuffix(".json"): json.loads(content) for name, content in found.items() if content}
+
+    def sign(self, content: bytes) -> Signature:
+        """Sign, after the key is published: nothing is signed by a key that nobody can look up."""
+        jwk = self._signer.public_key()
+        kid = thumbprint(jwk)
+        if kid not in self._published:
+            create_first(self._records, f"keys/{kid}.json", dict(jwk))
+            self._published.add(kid)
+        return self._signer.sign(content)
 
     def tail(self, passport: str) -> Cursor:
         """Where the next entry goes."""
@@ -28,5 +60,10 @@ class Passports:
         content = self._records.read(names[-1]) if names else None
         if content is None:
             return Cursor()
-        last = Entry.model_validate(json.loads(content))
+        last, _ = _read(content)
         return Cursor(sequence=last.sequence + 1, previous=last.digest)
+
+
+def _read(content: bytes) -> Signed:
+    value = json.loads(content)
+    return Entry.model_validate(value["entry"]), Signature.model_validate(value["signature"])

@@ -25,7 +25,7 @@ from pilotage.errors import PilotageError
 from pilotage.ledger import Ledger
 from tests.support.fakes import Asset
 from tests.support.hub import Work
-from tests.support.memory import Countdown, Crash, Crashing
+from tests.support.memory import SIGNER, Countdown, Crash, Crashing
 from tests.support.scene import ENDPOINT, PROD, Scene, everything_replays, live
 
 Drive = Callable[[Scene], None]
@@ -162,7 +162,7 @@ class _Everything:
     def __enter__(self) -> Countdown:
         scene, count = self._scene, self.count
         scene.azure.watch = lambda: _die_at(count)
-        ledger = Ledger(Crashing(scene.records, count), Crashing(scene.rows, count), scene.clock)
+        ledger = Ledger(Crashing(scene.records, count), Crashing(scene.rows, count), scene.clock, signer=SIGNER)
         use(scene.app(ledger=ledger, notifier=_Dying(scene.notifier, count)))
         return count
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from pilotage.ledger import Ledger
-from tests.support.memory import Countdown, Crash, Crashing, FixedClock, MemoryRecords, MemoryRows
+from tests.support.memory import SIGNER, Countdown, Crash, Crashing, FixedClock, MemoryRecords, MemoryRows
 
 
 @dataclass
@@ -19,10 +19,10 @@ class Stores:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.records, self.rows, self.clock)
+        return Ledger(self.records, self.rows, self.clock, signer=SIGNER)
 
     def dying(self, countdown: Countdown) -> Ledger:
-        return Ledger(Crashing(self.records, countdown), Crashing(self.rows, countdown), self.clock)
+        return Ledger(Crashing(self.records, countdown), Crashing(self.rows, countdown), self.clock, signer=SIGNER)
 
 
 def crash_points(prepare: Callable[[Ledger], None], act: Callable[[Ledger], object]) -> Iterator[tuple[str, Stores]]:

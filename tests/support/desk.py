@@ -19,6 +19,7 @@ from pilotage.messages import ApprovalRequest, PromotionRow
 from pilotage.ports import LinkClaims, Records, Rows
 from pilotage.settings import Settings
 from tests.support.memory import (
+    SIGNER,
     FixedClock,
     MemoryOrchestrator,
     MemoryPolicies,
@@ -37,7 +38,8 @@ DEV, PROD = f"{TOPIC}/mlw-dev", f"{TOPIC}/mlw-prod"
 SETTINGS = Settings.model_validate({
     "AZURE_SUBSCRIPTION_ID": SUBSCRIPTION, "AZURE_RESOURCE_GROUP": GROUP,
     "PILOTAGE_LEDGER_BLOB_URL": "https://ledger.blob.core.windows.net", "PILOTAGE_LEDGER_TABLE_URL": "https://ledger.table.core.windows.net",
-    "PILOTAGE_AUTH_ISSUER": "https://issuer.example/v2.0", "PILOTAGE_LINK_KEY": "k" * 32, "PILOTAGE_BASE_URL": "https://pilotage.example",
+    "PILOTAGE_AUTH_ISSUER": "https://issuer.example/v2.0", "PILOTAGE_LINK_KEY": "k" * 32, "PILOTAGE_SIGNING_KEY": "/nowhere/key.pem",
+    "PILOTAGE_BASE_URL": "https://pilotage.example",
 })
 
 _POLICY: dict[str, Any] = {
@@ -78,11 +80,11 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.tickets = MemoryTickets(self.clock)
-        self.ledger = Ledger(self.records, self.rows, self.clock)
+        self.ledger = Ledger(self.records, self.rows, self.clock, signer=SIGNER)
 
     def intake(self, records: Records | None = None, rows: Rows | None = None) -> Intake:
         """An intake as a process has it; over other views of the same stores when given."""
-        ledger = Ledger(records or self.records, rows or self.rows, self.clock)
+        ledger = Ledger(records or self.records, rows or self.rows, self.clock, signer=SIGNER)
         return Intake(self.policies, ledger, self.clock, self.orchestrator, lambda name: SETTINGS.workspace(name).arm_id)
 
     def app(self) -> App:

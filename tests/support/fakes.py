@@ -131,6 +131,7 @@ class AzureMl:
         self.corrupts: set[str] = set()
         self.copy_errors: dict[str, str] = {}
         """Asset names whose next copy fails after it was accepted, with what its operation then says."""
+        self.stamps: dict[str, dict[str, str]] = {}
         self._failed_copies: dict[str, tuple[datetime, str]] = {}
         """Per operation: when it ends, and with what error."""
         self._copying: dict[tuple[str, str, str, str], datetime] = {}
@@ -211,6 +212,11 @@ class AzureMl:
         asset = self._asset("models", ref)
         return ModelVersion(ref=ref, id=_asset_id("models", ref), type="mlflow_model", path=f"azureml://datastores/blobs/{ref.name}",
                             tags=asset.tags, created_by=asset.created_by, job=asset.job)
+
+    def stamp(self, ref: AssetRef, properties: dict[str, str]) -> None:
+        self._call("stamp", ref)
+        self._asset("models", ref)
+        self.stamps.setdefault(str(ref), {}).update(properties)
 
     def model_digest(self, ref: AssetRef) -> ArtifactDigest:
         self._call("model_digest", ref)

@@ -9,9 +9,14 @@ from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+
 from pilotage.domain.access import Actor
 from pilotage.domain.canonical import canonical_json
 from pilotage.domain.policy import Guardrails, PromotionPolicy
+from pilotage.domain.signatures import Jwk, Signature, es256_jwk, thumbprint
 from pilotage.errors import Conflict, Forbidden, Gone, Unauthenticated
 from pilotage.ports import FormClaims, LinkClaims, Notification
 
@@ -229,3 +234,22 @@ class MemoryOrchestrator:
 
 def _read(content: bytes) -> dict[str, Any]:
     return json.loads(content)
+
+
+class MemoryKey:
+    """A signing key that lives as long as the process."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        numbers = self._key.public_key().public_numbers()
+        self._jwk = es256_jwk(numbers.x, numbers.y)
+
+    def public_key(self) -> Jwk:
+        return self._jwk
+
+    def sign(self, content: bytes) -> Signature:
+        r, s = decode_dss_signature(self._key.sign(content, ec.ECDSA(SHA256())))
+        return Signature.of(thumbprint(self._jwk), r.to_bytes(32) + s.to_bytes(32))
+
+
+SIGNER = MemoryKey()

@@ -26,6 +26,7 @@ from tests.support.desk import SETTINGS
 from tests.support.fakes import Asset, AzureMl
 from tests.support.hub import Durable, TaskHub
 from tests.support.memory import (
+    SIGNER,
     FixedClock,
     MemoryPolicies,
     MemoryRecords,
@@ -90,7 +91,7 @@ class Scene:
 
     def _open(self, durable: Durable) -> None:
         self.hub = TaskHub(ORCHESTRATORS, {name: self._mine(activity) for name, activity in ACTIVITIES.items()}, self.clock, durable)
-        self.ledger = Ledger(self.records, self.rows, self.clock)
+        self.ledger = Ledger(self.records, self.rows, self.clock, signer=SIGNER)
         self.intake = Intake(self.policies, self.ledger, self.clock, self.hub, lambda name: SETTINGS.workspace(name).arm_id)
         self._app = self.app()
 

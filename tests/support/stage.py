@@ -32,7 +32,7 @@ from pilotage.domain.policy import PromotionPolicy
 from pilotage.ledger import Ledger
 from pilotage.messages import VOTE_EVENT, PromotionRequest, Trigger
 from tests.support.desk import SETTINGS
-from tests.support.memory import MemoryPolicies, MemoryRecords, MemoryRows, MemoryTickets, RecordingNotifier, StaticIdentity
+from tests.support.memory import SIGNER, MemoryPolicies, MemoryRecords, MemoryRows, MemoryTickets, RecordingNotifier, StaticIdentity
 from tests.support.world import World
 
 DEADLINE = 30.0
@@ -65,7 +65,7 @@ class Stage:
         self.world, self.records, self.rows = World(), MemoryRecords(), MemoryRows()
         self.clock = OffsetClock()
         self.notifier = RecordingNotifier()
-        self.ledger = Ledger(self.records, self.rows, self.clock)
+        self.ledger = Ledger(self.records, self.rows, self.clock, signer=SIGNER)
         self.rules = policy()
         self.policies = MemoryPolicies([self.rules])
         self.lost_answers: set[str] = set()

@@ -59,6 +59,9 @@ class World:
             raise NotFound(f"{ref} does not exist")
         return self.models[str(ref)]
 
+    def stamp(self, ref: AssetRef, properties: dict[str, str]) -> None:
+        self.model(ref)
+
     def model_digest(self, ref: AssetRef) -> ArtifactDigest:
         self.model(ref)
         return ArtifactDigest.of([BlobDigest(path="MLmodel", size=1, sha256=self.digests[str(ref)])])

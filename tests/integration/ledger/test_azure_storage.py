@@ -15,6 +15,7 @@ from pilotage.ledger import Ledger, dead_letters
 from pilotage.ledger.azure import BlobRecords, TableRows
 from pilotage.messages import PromotionRow
 from pilotage.settings import Settings
+from tests.support.memory import SIGNER
 from tests.support.platform import LivePlatform
 from tests.support.store_contract import RecordsContract, RowsContract, folder
 
@@ -64,7 +65,7 @@ class TestTableRows(RowsContract):
 @pytest.fixture
 def ledger(settings: Settings) -> Ledger:
     name = f"l{uuid4().hex[:20]}"
-    return Ledger(BlobRecords(settings.ledger_blob_url, name), TableRows(settings.ledger_table_url, name))
+    return Ledger(BlobRecords(settings.ledger_blob_url, name), TableRows(settings.ledger_table_url, name), signer=SIGNER)
 
 
 def test_of_two_hundred_claims_at_once_one_is_created(ledger: Ledger) -> None:

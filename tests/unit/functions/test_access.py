@@ -25,6 +25,9 @@ ROUTES: dict[str, dict[str, Any]] = {
     "decide": {"role": "Approver", "method": "POST", "promotion": PROMOTION, "body": {"decision": "approve"}},
     "get_plan": {"role": "Reader", "promotion": PROMOTION},
     "plan_version": {"role": "Reader", "query": {"model": "air-time", "version": "1"}},
+    "get_passport": {"role": "Reader", "promotion": PROMOTION},
+    "get_keys": {"role": "Reader"},
+    "explain_why": {"role": "Reader", "query": {"model": "air-time", "version": "1"}},
     "list_comments": {"role": "Reader", "promotion": PROMOTION},
     "comment": {"role": "Reader", "method": "POST", "promotion": PROMOTION, "body": {"text": "why now?"}},
     "delegate": {"role": "Approver", "method": "POST", "body": {
@@ -33,8 +36,8 @@ ROUTES: dict[str, dict[str, Any]] = {
     "end_delegation": {"role": "Approver", "method": "DELETE", "policy": "air-time", "delegation": "none"},
     "review": {"role": "Approver", "method": "POST", "promotion": PROMOTION, "body": {"justified": True, "reason": "it was needed"}},
 }
-READS = {"get_plan", "list_promotions", "get_promotion", "get_report", "list_comments", "delegations"}
-SENDS_NO_CLIENT = READS | {"waive", "comment", "delegate", "end_delegation", "review"}
+READS = {"get_plan", "get_keys", "explain_why", "list_promotions", "get_promotion", "get_report", "list_comments", "delegations"}
+SENDS_NO_CLIENT = READS | {"get_passport", "waive", "comment", "delegate", "end_delegation", "review"}
 
 
 def send(name: str, client: DurableClient, token: str | None, **changes: Any) -> Answer:

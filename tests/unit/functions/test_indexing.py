@@ -15,7 +15,8 @@ ORCHESTRATORS = {"promotion", "staging", "gate", "approval", "rollout", "rollbac
                  "tell_people"}
 ROUTES = {
     ("GET", "promotions"), ("POST", "promotions"), ("GET", "promotions/{promotion}"),
-    ("GET", "promotions/{promotion}/plan"), ("GET", "plan"), ("POST", "promotions/{promotion}/retry"),
+    ("GET", "promotions/{promotion}/plan"), ("GET", "plan"), ("GET", "promotions/{promotion}/passport"),
+    ("GET", "keys"), ("GET", "explain"), ("POST", "promotions/{promotion}/retry"),
     ("POST", "promotions/{promotion}/rollback"), ("POST", "approvals/{promotion}/decision"), ("POST", "alerts"),
     ("GET", "approvals/{promotion}/comments"), ("POST", "approvals/{promotion}/comments"), ("POST", "delegations"),
     ("GET", "delegations/{policy}"), ("DELETE", "delegations/{policy}/{delegation}"), ("POST", "promotions/{promotion}/review"),

@@ -15,7 +15,7 @@ from pilotage.ledger import Ledger, Wake
 from pilotage.messages import ApprovalRequest, Cursor
 from tests.support.crashes import Stores, crash_points
 from tests.support.interleaving import Turns, every_order
-from tests.support.memory import Crash
+from tests.support.memory import SIGNER, Crash
 
 CONTRARY = (Decision.APPROVE, Decision.REJECT)
 PROMOTION = "promote-air-time-1-0a1b2c3d4e5f-1"
@@ -118,7 +118,7 @@ def test_a_vote_survives_a_crash_at_every_write() -> None:
 def test_of_contrary_votes_at_once_one_holds() -> None:
     def attempt(turns: Turns, schedule: Sequence[int]) -> None:
         stores = Stores()
-        ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock)
+        ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock, signer=SIGNER)
         ended = turns.run([lambda d=d: ledger.approvals.vote(_vote(decision=d)) for d in CONTRARY], schedule)
         assert [type(end.error) for end in ended if end.error] == [Conflict]
         [held] = _votes(stores.ledger)
@@ -135,7 +135,7 @@ def test_a_vote_is_never_left_without_its_marker_while_an_old_one_is_dropped() -
         [(_, stores)] = [point for point in crash_points(lambda ledger: None, lambda ledger: ledger.approvals.vote(_vote()))
                          if point[0].startswith("before change 2")]
         stores.clock.advance(timedelta(hours=2))
-        ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock)
+        ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock, signer=SIGNER)
 
         def vote_and_die() -> None:
             ledger.approvals.vote(_vote())
@@ -190,7 +190,7 @@ def test_how_it_ends(votes: list[Vote], superseded: bool, final: bool, outcome: 
 def test_a_vote_at_the_very_moment_of_the_end_counts_exactly_when_its_voter_is_told_so() -> None:
     def attempt(turns: Turns, schedule: Sequence[int]) -> None:
         stores = Stores()
-        watched = Ledger(turns.watch(stores.records), turns.watch(stores.rows), stores.clock)
+        watched = Ledger(turns.watch(stores.records), turns.watch(stores.rows), stores.clock, signer=SIGNER)
         voted, closed = turns.run([lambda: watched.approvals.vote(_vote()),
                                    lambda: watched.approvals.settle(_request(), AT, final=True)], schedule)
         assert closed.error is None
@@ -204,7 +204,7 @@ def test_a_withdrawal_at_the_very_moment_of_the_end_counts_exactly_when_its_vote
     def attempt(turns: Turns, schedule: Sequence[int]) -> None:
         stores = Stores()
         stores.ledger.approvals.vote(_vote())
-        watched = Ledger(turns.watch(stores.records), turns.watch(stores.rows), stores.clock)
+        watched = Ledger(turns.watch(stores.records), turns.watch(stores.rows), stores.clock, signer=SIGNER)
         taken, closed = turns.run([lambda: watched.approvals.vote(_vote(decision=Decision.WITHDRAW)),
                                    lambda: watched.approvals.settle(_request(), AT, final=False)], schedule)
         assert closed.error is None

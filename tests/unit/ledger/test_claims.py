@@ -11,7 +11,7 @@ from pilotage.ledger import Ledger
 from pilotage.ledger.outbox import ABANDONED_AFTER
 from tests.support.crashes import Stores, crash_points
 from tests.support.interleaving import Turns, every_order
-from tests.support.memory import Crash
+from tests.support.memory import SIGNER, Crash
 
 ID = "promote-air-time-1-0a1b2c3d4e5f-1"
 
@@ -66,7 +66,7 @@ def test_a_marker_whose_claim_never_came_is_dropped_after_an_hour() -> None:
 def test_of_claims_at_once_one_is_created_and_all_are_given_it(writers: int) -> None:
     def attempt(turns: Turns, schedule: Sequence[int]) -> None:
         stores = Stores()
-        ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock)
+        ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock, signer=SIGNER)
         ended = turns.run([lambda n=n: ledger.claims.claim(ID, "promotion", {"event": n}) for n in range(writers)], schedule)
         claims = [end.result for end in ended]
         assert [end.error for end in ended] == [None] * writers
@@ -83,7 +83,7 @@ def test_a_claim_is_never_left_without_its_marker_while_an_old_one_is_dropped(di
     def attempt(turns: Turns, schedule: Sequence[int]) -> None:
         stores = Stores()
         stores.records.create(f"outbox/start/{ID}", b'{"at":"2026-01-05T07:00:00+00:00","about":{"instance":"%s"}}' % ID.encode())
-        ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock)
+        ledger = Ledger(turns.watch(stores.records), stores.rows, stores.clock, signer=SIGNER)
 
         def redeliver() -> None:
             ledger.claims.claim(ID, "promotion", {"event": "redelivered"})

@@ -16,7 +16,7 @@ from pilotage.ledger.endpoints import Acquired
 from pilotage.messages import EndpointRow, LiveModel, Retained
 from tests.support.crashes import Stores, crash_points
 from tests.support.interleaving import Turns, every_order
-from tests.support.memory import MemoryRows
+from tests.support.memory import SIGNER, MemoryRows
 
 AT = ("mlw-prod", "air-time")
 
@@ -234,7 +234,7 @@ def test_a_change_survives_a_crash(prepare: Callable[[Ledger], None], act: Calla
 def test_of_rollouts_at_once_one_owns_the_endpoint() -> None:
     def attempt(turns: Turns, schedule: Sequence[int]) -> None:
         stores = Stores()
-        ledger = Ledger(stores.records, turns.watch(stores.rows), stores.clock)
+        ledger = Ledger(stores.records, turns.watch(stores.rows), stores.clock, signer=SIGNER)
         ended = turns.run([lambda p=p: _acquire(ledger, p) for p in ("p1", "p2", "p3")], schedule)
         assert sorted(end.result.state for end in ended) == ["busy", "busy", "owned"]
         assert {end.result.owner for end in ended} == {_row(stores.ledger).owner}
@@ -247,7 +247,7 @@ def test_a_rollback_wins_against_acquire_and_release_in_any_order() -> None:
     def attempt(turns: Turns, schedule: Sequence[int]) -> None:
         stores = Stores()
         _acquire(stores.ledger, "p1")
-        ledger = Ledger(stores.records, turns.watch(stores.rows), stores.clock)
+        ledger = Ledger(stores.records, turns.watch(stores.rows), stores.clock, signer=SIGNER)
         release, rollback, queued = turns.run([
             lambda: ledger.endpoints.release(*AT, "p1", 1, _live("1"), []),
             lambda: ledger.endpoints.raise_epoch(*AT, "r1"),

@@ -14,6 +14,7 @@ from pilotage.ledger import Ledger
 from pilotage.ledger.incidents import REMEMBERED_ALERTS, REMEMBERED_RUNS
 from tests.support.crashes import Stores, crash_points
 from tests.support.interleaving import Turns, every_order
+from tests.support.memory import SIGNER
 
 POLICY, KEY = "air-time", endpoint_key("mlw-prod", "air-time")
 FIRST, SECOND = incident_id(POLICY, KEY, 1), incident_id(POLICY, KEY, 2)
@@ -85,7 +86,7 @@ def test_an_alert_survives_a_crash_at_every_write() -> None:
 @settings(deadline=None)
 def test_alerts_at_once_make_one_incident(schedule: list[int], keys: list[str]) -> None:
     stores, turns = Stores(), Turns()
-    ledger = Ledger(turns.watch(stores.records), turns.watch(stores.rows), stores.clock)
+    ledger = Ledger(turns.watch(stores.records), turns.watch(stores.rows), stores.clock, signer=SIGNER)
     ended = turns.run([lambda k=k: _raise(ledger, k) for k in keys], schedule)
     assert [end.error for end in ended] == [None] * len(keys)
     assert {end.result[0] for end in ended} == {FIRST}
@@ -98,7 +99,7 @@ def test_alerts_at_once_make_one_incident(schedule: list[int], keys: list[str]) 
 def test_two_alerts_at_once_make_one_incident_in_any_order() -> None:
     def attempt(turns: Turns, schedule: Sequence[int]) -> None:
         stores = Stores()
-        ledger = Ledger(turns.watch(stores.records), turns.watch(stores.rows), stores.clock)
+        ledger = Ledger(turns.watch(stores.records), turns.watch(stores.rows), stores.clock, signer=SIGNER)
         ended = turns.run([lambda: _raise(ledger, "a"), lambda: _raise(ledger, "b")], schedule)
         assert sorted(end.result for end in ended) == [(FIRST, False), (FIRST, True)]
         assert len(stores.ledger.incidents.alerts(FIRST)) == 2

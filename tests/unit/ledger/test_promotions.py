@@ -12,6 +12,7 @@ from pilotage.ledger import Ledger
 from pilotage.messages import PromotionRow
 from tests.support.crashes import Stores, crash_points
 from tests.support.interleaving import Turns, every_order
+from tests.support.memory import SIGNER
 
 ID = "promote-air-time-1-0a1b2c3d4e5f-1"
 
@@ -34,7 +35,7 @@ def test_the_latest_entry_wins_in_any_order(order: tuple[int, ...]) -> None:
 def test_the_latest_entry_wins_among_writers_at_once() -> None:
     def attempt(turns: Turns, schedule: Sequence[int]) -> None:
         stores = Stores()
-        ledger = Ledger(stores.records, turns.watch(stores.rows), stores.clock)
+        ledger = Ledger(stores.records, turns.watch(stores.rows), stores.clock, signer=SIGNER)
         ended = turns.run([lambda s=s: ledger.promotions.put(_row(s)) for s in (3, 4)], schedule)
         assert [end.error for end in ended] == [None] * 2
         assert stores.ledger.promotions.get(ID) == _row(4)

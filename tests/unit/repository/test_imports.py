@@ -16,8 +16,8 @@ FIRST_PARTY = ("function_app", "functions", "orchestrations", "activities", "pil
 # Where a module may import from, by the longest prefix that matches it. First-party only.
 ALLOWED = {
     "function_app": {"functions", "orchestrations", "activities"},
-    "functions": {"functions", "pilotage.bootstrap", "pilotage.deciding", "pilotage.planning", "pilotage.intake", "pilotage.domain",
-                  "pilotage.ports", "pilotage.events", "pilotage.messages", "pilotage.errors", "pilotage.web"},
+    "functions": {"functions", "pilotage.bootstrap", "pilotage.deciding", "pilotage.passports", "pilotage.planning", "pilotage.intake",
+                  "pilotage.domain", "pilotage.ports", "pilotage.events", "pilotage.messages", "pilotage.errors", "pilotage.web"},
     "orchestrations": {"orchestrations", "activities.names", "pilotage.domain", "pilotage.messages", "pilotage.errors"},
     "activities": {"activities", "pilotage.bootstrap", "pilotage.ports", "pilotage.domain", "pilotage.messages", "pilotage.errors",
                    "pilotage.gates", "pilotage.planning"},
@@ -30,6 +30,8 @@ ALLOWED = {
     "pilotage.web": {"pilotage.web", "pilotage.domain"},
     "pilotage.intake": {"pilotage.domain", "pilotage.errors", "pilotage.events", "pilotage.ledger", "pilotage.messages", "pilotage.ports"},
     "pilotage.deciding": {"pilotage.bootstrap", "pilotage.domain", "pilotage.errors", "pilotage.messages", "pilotage.ports"},
+    "pilotage.passports": {"pilotage.passports", "pilotage.domain", "pilotage.errors", "pilotage.ledger", "pilotage.messages"},
+    "pilotage.signing": {"pilotage.azure_errors", "pilotage.credentials", "pilotage.domain", "pilotage.errors"},
     "pilotage.planning": {"pilotage.bootstrap", "pilotage.domain", "pilotage.messages"},
     "pilotage": {"pilotage"},
     "emulator": {"emulator"},

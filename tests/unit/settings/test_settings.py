@@ -17,7 +17,7 @@ KEY = "0123456789abcdef0123456789abcdef"
 ENOUGH = {
     "AZURE_SUBSCRIPTION_ID": "sub-1", "AZURE_RESOURCE_GROUP": "rg-ml",
     "PILOTAGE_LEDGER_BLOB_URL": "https://acct.blob.core.windows.net", "PILOTAGE_LEDGER_TABLE_URL": "https://acct.table.core.windows.net",
-    "PILOTAGE_AUTH_ISSUER": "https://login.microsoftonline.com/t/v2.0", "PILOTAGE_LINK_KEY": KEY,
+    "PILOTAGE_AUTH_ISSUER": "https://login.microsoftonline.com/t/v2.0", "PILOTAGE_LINK_KEY": KEY, "PILOTAGE_SIGNING_KEY": "/no/key.pem",
     "PILOTAGE_BASE_URL": "https://pilotage.example",
 }
 
@@ -107,7 +107,8 @@ def test_the_example_settings_are_complete_and_known() -> None:
     told = {name for name in example if name.startswith(("PILOTAGE_", "AZURE_"))}
     schedules = {"PILOTAGE_OUTBOX_SCHEDULE", "PILOTAGE_SWEEP_SCHEDULE"}
     assert told - schedules <= aliases
-    assert aliases - told == {"PILOTAGE_CLOCK_FILE", "ARM_CLOUD_METADATA_URL"}, "only rehearsals and other clouds set these"
+    assert aliases - told == {
+        "PILOTAGE_CLOCK_FILE", "ARM_CLOUD_METADATA_URL", "PILOTAGE_SIGNING_KEY_ID"}, "only rehearsals, other clouds and Azure set these"
     with pytest.raises(InvalidInput) as caught:  # the placeholders are to be replaced, each of them
         Settings.from_environment({**example, "PILOTAGE_LINK_KEY": "short"})
     assert "PILOTAGE_LINK_KEY" in str(caught.value)

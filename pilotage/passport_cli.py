@@ -1,0 +1,88 @@
+"""`pilotage passport`: fetch the evidence of a promotion, and verify it anywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from pilotage.client import PilotageClient
+from pilotage.console import out, show_json, telling
+from pilotage.domain.signatures import Jwk, thumbprint
+from pilotage.errors import InvalidInput
+from pilotage.passports.verifying import verify
+
+app = typer.Typer(help="The evidence of a promotion.", no_args_is_help=True)
+UNTRUSTED = 2
+"""Exit code: the file is sound by the keys that it brings itself, and those were compared with nothing."""
+
+
+@app.command("get")
+def get(
+    promotion: Annotated[str, typer.Argument(help="Id of the promotion.")],
+    output: Annotated[Path | None, typer.Option(
+        "--output", "-o", help="Write the file here; <promotion>.passport.json when not given.")] = None,
+    url: Annotated[str | None, typer.Option("--url", envvar="FUNCTIONS_URL", help="The app's address.")] = None,
+) -> None:
+    """Fetch a passport as a file."""
+    with telling():
+        found = PilotageClient.from_environment(url).passport(promotion)
+    target = output or Path(f"{promotion}.passport.json")
+    target.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    out().print(f"{target}: {found['head']['count']} entries; verify it with `pilotage passport verify {target}`", markup=False)
+
+
+@app.command("keys")
+def keys(url: Annotated[str | None, typer.Option("--url", envvar="FUNCTIONS_URL", help="The app's address.")] = None) -> None:
+    """Print the app's public keys: keep them, and give them to `verify --keys`."""
+    with telling():
+        show_json(PilotageClient.from_environment(url).keys())
+
+
+@app.command("verify")
+def verify_file(
+    file: Annotated[Path, typer.Argument(help="A passport file.")],
+    key_file: Annotated[Path | None, typer.Option("--keys", help="A JWK Set that you trust, as `passport keys` prints it.")] = None,
+    anchor: Annotated[str | None, typer.Option(
+        help="The digest on the registry's model (property pilotage.passport.<promotion>): nothing is missing at the end.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")] = False,
+) -> None:
+    """Check a passport offline: every changed, missing, reordered or foreign entry is told.
+
+    Ends with 0 when it is sound and signed by keys you trust, with 1 when it is not sound, with 2 when it is sound
+    by its own keys and no --keys were given.
+    """
+    with telling():
+        verdict = verify(_read(file), _trusted(key_file), anchor)
+    if as_json:
+        show_json({**vars(verdict), "sound": verdict.sound})
+    else:
+        for problem in verdict.problems:
+            out().print(Text(problem, style="red"))
+        state = "closed" if verdict.closed else "not closed yet"
+        if verdict.sound:
+            out().print(f"sound: {verdict.passport}, {verdict.entries} entries, {state}, up to {verdict.digest}", markup=False)
+        if verdict.sound and not verdict.trusted:
+            out().print(f"not compared with keys you trust: it is signed by {', '.join(verdict.keys)}; see --keys", markup=False)
+    raise typer.Exit(1 if not verdict.sound else 0 if verdict.trusted else UNTRUSTED)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{file} can't be read: {error.strerror}") from None
+
+
+def _trusted(file: Path | None) -> dict[str, Jwk] | None:
+    """Keys by thumbprint, which is computed here: a name in the file proves nothing. Raises InvalidInput."""
+    if file is None:
+        return None
+    try:
+        value = json.loads(_read(file))
+        return {thumbprint(jwk): jwk for jwk in value["keys"]}
+    except (ValueError, KeyError, TypeError):
+        raise InvalidInput(f"{file} is no JWK Set with P-256 keys: `pilotage passport keys` prints one") from None
