@@ -43,8 +43,11 @@ class PromotionPhase(StrEnum):
 
     @property
     def touches_production(self) -> bool:
-        """True when production traffic may have been changed: what a rollback acts on."""
-        return self in (PromotionPhase.ROLLING_OUT, PromotionPhase.SUCCEEDED, PromotionPhase.ERRORED,
+        """True when production traffic may have been changed: what a rollback acts on.
+
+        A window may hold a rollout between two of its steps, and a rollback passes then too.
+        """
+        return self in (PromotionPhase.ROLLING_OUT, PromotionPhase.WAITING_WINDOW, PromotionPhase.SUCCEEDED, PromotionPhase.ERRORED,
                         PromotionPhase.TERMINATED, PromotionPhase.ROLLED_BACK)
 
 

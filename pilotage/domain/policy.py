@@ -32,6 +32,7 @@ from pilotage.domain.gate_specs import (
 )
 from pilotage.domain.globs import globs_meet
 from pilotage.domain.strict import Duration, Strict, format_duration
+from pilotage.domain.windows import Freeze, Windows
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 EndpointName = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]$")]
@@ -144,9 +145,17 @@ class ApprovalRule(Strict):
     break_glass: BreakGlass | None = None
 
     @model_validator(mode="after")
-    def _positive(self) -> Self:
+    def _consistent(self) -> Self:
         if self.expires <= timedelta(0):
             raise ValueError("expires must be longer than zero")
+        if self.quorum < len(self.one_of_each):
+            raise ValueError(f"one_of_each asks {len(self.one_of_each)} different people: set quorum to {len(self.one_of_each)} or more")
+        for name, after in (("remind", self.remind), ("escalate.after", self.escalate.after if self.escalate else None)):
+            if after is not None and not timedelta(0) < after < self.expires:
+                raise ValueError(f"{name} must be longer than zero and shorter than expires")
+        glass = self.break_glass
+        if glass and len({text.casefold() for text in glass.approvers}) < 2 and glass.approvers[0].startswith("user:"):
+            raise ValueError("break_glass takes two different people: name two, or a group")
         return self
 
 
@@ -187,6 +196,7 @@ class Stage(Strict):
     approval: ApprovalRule | Literal["automatic"] | None = Field(
         None, description="Production asks people unless this says `automatic` and the guardrails allow it.")
     rollout: Rollout | None = None
+    windows: Windows | None = Field(None, description="When it may be approved or rolled out; it is held meanwhile, never rejected.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -243,6 +253,7 @@ class PromotionPolicy(Strict):
     environment: str | None = Field(None, description="Environment asset promoted with the model; none is recorded as unpinned.")
     stages: Annotated[list[Stage], Field(min_length=2, max_length=2)]
     on_drift: OnDrift | None = None
+    freezes: list[Freeze] = Field(default_factory=list, description="Times in which nothing of this policy is changed.")
     notify: list[Name] = Field(default_factory=list, description="Channels that are told, by their names in PILOTAGE_NOTIFY_CHANNELS.")
 
     @model_validator(mode="after")
@@ -311,6 +322,7 @@ class Guardrails(Strict):
     max_approval_expiry: Duration = timedelta(days=14)
     allow_break_glass: bool = False
     max_delegation: Duration = timedelta(days=30)
+    freezes: list[Freeze] = Field(default_factory=list, description="Times in which nothing is changed, whatever a policy says.")
     submitters: dict[str, str] = Field(
         default_factory=dict,
         description="Display name -> Entra object id, for principals whose id Azure ML does not tell.")
@@ -321,6 +333,9 @@ class Guardrails(Strict):
         rule = policy.production.approval
         if rule == "automatic" and not self.allow_automatic_production:
             found.append("production approval is automatic; the guardrails ask for people")
+        if not self.allow_break_glass:
+            found += [f"approval.break_glass of {stage.name} lets two people pass the rule; the guardrails do not allow it"
+                      for stage in policy.stages if isinstance(stage.approval, ApprovalRule) and stage.approval.break_glass]
         if isinstance(rule, ApprovalRule):
             if rule.quorum < self.min_quorum:
                 found.append(f"approval.quorum is {rule.quorum}; the guardrails ask for {self.min_quorum} or more")

@@ -38,7 +38,7 @@ ALLOWED = {
     "demo": {"demo", "samples"},
     "bench": {"bench", "emulator", "pilotage"},
 }
-DOMAIN_LIBRARIES = {"pydantic"} | sys.stdlib_module_names
+DOMAIN_LIBRARIES = {"pydantic", "dateutil"} | sys.stdlib_module_names
 
 
 def _modules() -> Iterator[tuple[str, Path]]:
