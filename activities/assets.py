@@ -17,9 +17,11 @@ def read_model(payload: dict) -> dict:
 
 @effect
 def pin_model(payload: dict) -> dict:
-    """{"model"} -> {"digest": ArtifactDigest, "submitters": [Submitter]}: who and what exactly."""
+    """{"model"[, "promotion"]} -> {"digest": ArtifactDigest, "submitters": [Submitter]}: who and what exactly. Its card is kept."""
     registry = app().registry
     model = ModelVersion.model_validate(payload["model"])
+    if payload.get("promotion"):
+        app().ledger.cards.keep(payload["promotion"], model)
     return {
         "digest": registry.model_digest(model.ref).model_dump(),
         "submitters": [submitter.model_dump() for submitter in registry.submitters(model)],

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
 
 import azure.functions as func
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -36,8 +38,11 @@ from pilotage.errors import (
 
 log = logging.getLogger("pilotage.http")
 BODY_LIMIT = 64 * 1024
-PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-"""A page shows what it holds: it loads nothing, runs nothing and sends nothing."""
+PAGE_POLICY = ("default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; "
+               "base-uri 'none'; form-action 'self'")
+"""A page shows what it holds: it loads and runs nothing but our own script, and sends its forms to us alone."""
+SIGN_IN = os.environ.get("WEBSITE_AUTH_ENABLED", "").casefold() == "true"
+"""Set by App Service where its authentication is on: then there is a page to sign in at."""
 RETRY_AFTER = "10"
 """Seconds."""
 
@@ -62,6 +67,8 @@ class Call:
     route: Mapping[str, str]
     query: Mapping[str, str]
     payload: bytes
+    address: str = ""
+    """Path and query, as a sign-in or a form comes back to it."""
 
     def body[T: Body](self, model: type[T]) -> T:
         """The JSON body. Raises InvalidInput that names the field."""
@@ -73,6 +80,19 @@ class Call:
             raise InvalidInput(f"the body must be a JSON object, not {type(value).__name__}")
         try:
             return model.model_validate(value)
+        except ValidationError as error:
+            raise InvalidInput("; ".join(_told(item, model) for item in error.errors(include_url=False))) from None
+
+    def form[T: Body](self, model: type[T]) -> T:
+        """The fields of a page's form. Raises InvalidInput that names the field."""
+        try:
+            fields = parse_qs(self.payload.decode(), keep_blank_values=True, max_num_fields=50)
+        except (UnicodeDecodeError, ValueError):
+            raise InvalidInput("the form can't be read: open the page again") from None
+        if twice := sorted(name for name, values in fields.items() if len(values) > 1):
+            raise InvalidInput(f"{twice[0][:40]} is there twice: open the page again")
+        try:
+            return model.model_validate({name: values[0] for name, values in fields.items()})
         except ValidationError as error:
             raise InvalidInput("; ".join(_told(item, model) for item in error.errors(include_url=False))) from None
 
@@ -97,28 +117,83 @@ def serve(
     request: func.HttpRequest, role: Role, handle: Callable[[Call], Reply], *, limit: int = BODY_LIMIT
 ) -> func.HttpResponse:
     """Answer a request from a caller who holds `role` for at least one team; `handle` checks the team."""
+    return _respond(_answered(request, role, handle, limit, page=False))
+
+
+def serve_page(request: func.HttpRequest, role: Role, handle: Callable[[Call], Reply]) -> func.HttpResponse:
+    """The same for people in a browser: errors are pages, and who is not signed in is sent to the sign-in.
+
+    A form is taken from our own pages only; that it was shown to this very person is what its ticket proves.
+    """
+    reply = _answered(request, role, handle, BODY_LIMIT, page=True)
+    if reply.status == 401 and request.method == "GET" and SIGN_IN:
+        return _respond(Reply(302, "", {"Location": f"/.auth/login/aad?post_login_redirect_uri={quote(_address(request), safe='')}"}))
+    if isinstance(reply.value, dict):
+        from pilotage.web import render_message
+
+        told = reply.value["error"]
+        reply = Reply(reply.status, render_message(reply.status, told["message"]), reply.headers)
+    return _respond(reply)
+
+
+def _answered(request: func.HttpRequest, role: Role, handle: Callable[[Call], Reply], limit: int, *, page: bool) -> Reply:
     try:
-        return _respond(_handle(request, role, handle, limit))
+        return _handle(request, role, handle, limit, page)
     except PilotageError as error:
-        return _respond(_refusal(error))
+        return _refusal(error)
     except Exception:
         log.exception("%s %s failed", request.method, _path(request))
-        return _respond(Reply(500, _error("internal", "Pilotage failed unexpectedly; its log has the details")))
+        return Reply(500, _error("internal", "Pilotage failed unexpectedly; its log has the details"))
 
 
-def _handle(request: func.HttpRequest, role: Role, handle: Callable[[Call], Reply], limit: int) -> Reply:
+def _handle(request: func.HttpRequest, role: Role, handle: Callable[[Call], Reply], limit: int, page: bool) -> Reply:
     try:
         this = app()
     except InvalidInput:
         log.exception("the settings are not valid")
         return Reply(500, _error("misconfigured", "Pilotage's settings are not valid; its log names the variable and the fix"))
-    actor = this.identity.verify(request.headers.get("Authorization"))
+    authorization, by_cookie = _token(request)
+    actor = this.identity.verify(authorization)
+    if request.method not in ("GET", "HEAD"):
+        if by_cookie and not page:
+            # A browser sends its cookie with whatever another site makes it send: there a form's ticket is asked for.
+            raise Forbidden("this takes a bearer token in Authorization; a browser's session opens the pages only")
+        if page and not _from_our_page(request):
+            raise Forbidden("this form was not sent from one of our pages: open the page again")
     if actor.teams(role) == []:
         raise Forbidden(f"this takes the app role {role.value}; ask an owner of the app registration for it")
     payload = request.get_body() or b""
     if len(payload) > limit:
         return Reply(413, _error("too_large", f"the body has {len(payload)} bytes; the limit is {limit}"))
-    return handle(Call(actor=actor, route=request.route_params, query=request.params, payload=payload))
+    return handle(Call(actor=actor, route=request.route_params, query=request.params, payload=payload,
+                       address=_address(request)))
+
+
+def _token(request: func.HttpRequest) -> tuple[str | None, bool]:
+    """The token to verify, and whether a browser's session brought it.
+
+    App Service Authentication hands on the token of who is signed in. Whoever could forge these headers would still need a token
+    that the issuer has signed: nothing in them is believed.
+    """
+    if (sent := request.headers.get("Authorization")) is not None:
+        return sent, False
+    for name in ("X-MS-TOKEN-AAD-ACCESS-TOKEN", "X-MS-TOKEN-AAD-ID-TOKEN"):
+        if token := request.headers.get(name):
+            return f"Bearer {token}", True
+    return None, False
+
+
+def _from_our_page(request: func.HttpRequest) -> bool:
+    """By what browsers say of where a request comes from; what says nothing is no browser, and carries no cookie."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        return site in ("same-origin", "none")
+    return origin is None or urlsplit(origin).netloc in (urlsplit(request.url).netloc, urlsplit(app().settings.base_url).netloc)
+
+
+def _address(request: func.HttpRequest) -> str:
+    parts = urlsplit(request.url)
+    return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def _refusal(error: PilotageError) -> Reply:
@@ -140,10 +215,14 @@ def _error(code: str, message: str) -> dict[str, Any]:
 
 def _respond(reply: Reply) -> func.HttpResponse:
     page = isinstance(reply.value, str)
-    usual = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"} | ({"Content-Security-Policy": PAGE_POLICY} if page else {})
+    usual = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    if page:
+        # Links carry tokens in their query: no other site is told where a reader came from.
+        usual |= {"Content-Security-Policy": PAGE_POLICY, "Referrer-Policy": "same-origin"}
     return func.HttpResponse(
         reply.value if isinstance(reply.value, str) else json.dumps(reply.value, ensure_ascii=False), status_code=reply.status,
-        mimetype="text/html" if page else "application/json", charset="utf-8", headers={**usual, **reply.headers})
+        mimetype=reply.headers.get("Content-Type", "text/html" if page else "application/json").partition(";")[0], charset="utf-8",
+        headers={**usual, **{name: text for name, text in reply.headers.items() if name != "Content-Type"}})
 
 
 def _told(item: Any, model: type[BaseModel]) -> str:

@@ -92,7 +92,7 @@ def _promote(ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence:
     missing = wanted.parsed_policy().match.missing_tags(model.tags)
     if missing:
         raise Ended(PromotionPhase.SKIPPED, "the version does not carry the policy's tags: " + ", ".join(missing))
-    pinned = yield from call(ctx, Activity.PIN_MODEL, {"model": model.model_dump(mode="json")})
+    pinned = yield from call(ctx, Activity.PIN_MODEL, {"model": model.model_dump(mode="json"), "promotion": wanted.id})
     assets = yield from call(ctx, Activity.PIN_ASSETS, {"policy": wanted.policy})
     submitters = [Submitter.model_validate(s) for s in pinned["submitters"]]
     yield from evidence.outcome("pin", {

@@ -74,6 +74,8 @@ class Target(Strict):
     endpoint: EndpointName
     instance_type: str = "Standard_DS3_v2"
     instances: Annotated[int, Field(ge=1, le=100)] = 1
+    instance_cost_per_hour: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Price of one instance in the team's currency, for the estimate beside the plan.")
 
 
 class Gate(Strict):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pilotage.clock import SystemClock
 from pilotage.ledger.approvals import Approvals, Wake
+from pilotage.ledger.cards import Cards
 from pilotage.ledger.claims import Claim, Claims
 from pilotage.ledger.dead_letters import DeadLetter, dead_letters
 from pilotage.ledger.endpoints import Acquired, Endpoints
@@ -22,7 +23,7 @@ from pilotage.ledger.waivers import Waivers
 from pilotage.ports import Clock, Records, Rows, Signer
 
 __all__ = [
-    "Acquired", "Approvals", "Claim", "Claims", "DeadLetter", "Endpoints", "GateEvidence", "Incidents", "LastGood", "Ledger",
+    "Acquired", "Approvals", "Cards", "Claim", "Claims", "DeadLetter", "Endpoints", "GateEvidence", "Incidents", "LastGood", "Ledger",
     "Passports", "Promotions", "Rejected", "Rejection", "Voices", "Waivers", "Wake", "dead_letters",
 ]
 
@@ -46,3 +47,4 @@ class Ledger:
         self.gates = GateEvidence(records)
         self.waivers = Waivers(records)
         self.voices = Voices(records)
+        self.cards = Cards(records)

@@ -17,7 +17,7 @@ _ORDER = {"failed": 0, "errored": 1, "inconclusive": 2, "passed": 3}
 def render_report(about: Mapping[str, Any], results: Sequence[GateResult]) -> str:
     """HTML. `about`: title, and facts (label -> text) above the gates; results with their figures."""
     ordered = sorted(results, key=lambda result: (not result.blocks, _ORDER[result.outcome.value], result.gate))
-    return _templates().get_template("report.html").render(
+    return templates().get_template("report.html").render(
         title=about["title"], facts=about["facts"], verdict=overall(results).value, results=ordered, draw=draw, rows=evidence_rows)
 
 
@@ -51,6 +51,6 @@ def _text(value: Any) -> str:
 
 
 @cache
-def _templates() -> Environment:
+def templates() -> Environment:
     return Environment(loader=PackageLoader("pilotage.web"), autoescape=select_autoescape(), undefined=StrictUndefined,
                        trim_blocks=True, lstrip_blocks=True)

@@ -31,13 +31,14 @@ def _is_whole(line: Journey, promotion: str) -> None:
     assert line.score(100.0)[0] == 200
 
 
-def test_killed_at_every_point_in_turn_it_goes_on(faulty: Lines) -> None:
-    """One promotion that dies nine times. Each life's fault is there before its first request."""
-    line = faulty("mortal")
-    line.platform.fault(**POINTS[0].rule(line.line))
+@pytest.mark.parametrize("points", [POINTS[1::3], pytest.param(POINTS, marks=pytest.mark.exhaustive)], ids=["three", "nine"])
+def test_killed_at_points_in_turn_it_goes_on(faulty: Lines, points: list[Point]) -> None:
+    """One promotion that dies several times. Each life's fault is there before its first request."""
+    line = faulty(f"mortal{len(points)}")
+    line.platform.fault(**points[0].rule(line.line))
     line.register("1")
     promotion = line.started("1")
-    for point, following in zip(POINTS, [*POINTS[1:], None], strict=True):
+    for point, following in zip(points, [*points[1:], None], strict=True):
         if point.approved and line.get(promotion)["phase"] != "rolling_out":
             line.approve(promotion)
         wait_for(f"{point.name} being held", lambda: True if line.platform.is_holding() else None)

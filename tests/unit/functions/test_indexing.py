@@ -16,7 +16,10 @@ ORCHESTRATORS = {"promotion", "staging", "gate", "approval", "rollout", "rollbac
 ROUTES = {
     ("GET", "promotions"), ("POST", "promotions"), ("GET", "promotions/{promotion}"),
     ("GET", "promotions/{promotion}/plan"), ("GET", "plan"), ("GET", "promotions/{promotion}/passport"),
-    ("GET", "keys"), ("GET", "explain"), ("POST", "promotions/{promotion}/retry"),
+    ("GET", "keys"), ("GET", "explain"), ("GET", "ui"), ("GET", "ui/promotions/{promotion}"),
+    ("POST", "ui/promotions/{promotion}/rollback"),
+    ("GET", "ui/approvals/{promotion}"), ("POST", "ui/approvals/{promotion}"), ("GET", "ui/live.js"),
+    ("POST", "promotions/{promotion}/retry"),
     ("POST", "promotions/{promotion}/rollback"), ("POST", "approvals/{promotion}/decision"), ("POST", "alerts"),
     ("GET", "approvals/{promotion}/comments"), ("POST", "approvals/{promotion}/comments"), ("POST", "delegations"),
     ("GET", "delegations/{policy}"), ("DELETE", "delegations/{policy}/{delegation}"), ("POST", "promotions/{promotion}/review"),

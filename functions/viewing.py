@@ -1,0 +1,211 @@
+"""What the pages show: the ledger's facts as plain values, made here so that templates only lay out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from functions.explaining import counted, explain
+from pilotage.bootstrap import App
+from pilotage.deciding import Standing, told, waiting_for
+from pilotage.domain import durations
+from pilotage.domain.approval import tally
+from pilotage.domain.outlook import outlook
+from pilotage.domain.passport import CLOSING, Entry, verify_chain
+from pilotage.domain.phase import PromotionPhase
+from pilotage.domain.policy import PromotionPolicy
+from pilotage.domain.strict import parse_duration
+from pilotage.domain.windows import freezes_for, state
+from pilotage.errors import InvalidPolicy
+from pilotage.messages import ApprovalRequest, PromotionRequest, PromotionRow
+from pilotage.web import stations
+
+Facts = dict[str, str]
+
+
+def overview(this: App, rows: Sequence[PromotionRow], shown: int, filters: Facts) -> dict[str, Any]:
+    """The view of render_overview over every row that the reader may see."""
+    return {
+        "rows": [{**row.model_dump(mode="json", include={"id", "model", "version", "phase", "policy", "workspace", "endpoint", "message"}),
+                  "created_at": short(row.created_at), "stations": stations(row.phase, row.plan_hash)} for row in rows[:shown]],
+        "total": len(rows), "counts": dict(sorted(Counter(row.phase for row in rows).items())), "filters": filters,
+        "phases": [phase.value for phase in PromotionPhase], "failing": [],
+        "due": [item for item in this.ledger.voices.reviews_due() if any(row.id == item["promotion"] for row in rows)],
+    }
+
+
+def promotion(this: App, row: PromotionRow, rollback_form: str) -> dict[str, Any]:
+    """The view of render_promotion."""
+    found, entries = explain(this, row), this.ledger.passports.entries(row.id)
+    asked = this.ledger.approvals.current(row.id)
+    problems = verify_chain(entries)
+    state_told = "closed" if entries and entries[-1].kind == CLOSING else "still open"
+    facts = {"promotion": row.id, "model": f"{row.model}:{row.version}", "policy": row.policy, "attempt": str(row.attempt),
+             "target": f"{row.workspace}/{row.endpoint} {row.deployment}".strip(), "started": short(row.created_at),
+             "held until": short(row.held_until), "after": row.previous or ""}
+    return {
+        "title": f"{row.model}:{row.version}", "about": row.model_dump(mode="json"), "facts": {k: v for k, v in facts.items() if v},
+        "durations": times(entries, this.clock.now()), "gates": found["gates"], "plan": found["plan"], "plan_hash": row.plan_hash,
+        "approval": approval(this, asked) if asked else None, "steps": steps(entries),
+        "rollbacks": [{"id": item["id"], "told": f"asked for by {item['actor']}: {item['reason']}; "
+                       + str((item["result"] or {}).get("message", "under way"))} for item in found["rollbacks"]],
+        "evidence": f"{len(entries)} entries, {state_told}, "
+                    + (f"NOT INTACT: {'; '.join(problems)}" if problems else "the chain is whole"),
+        "rollback_form": rollback_form,
+    }
+
+
+def review(
+    this: App, row: PromotionRow, asked: ApprovalRequest, standing: Standing, forms: Facts, action: str, said: str
+) -> dict[str, Any]:
+    """The view of render_review."""
+    closed = this.ledger.approvals.closed(asked)
+    votes = this.ledger.approvals.votes(asked)
+    results = list(explain(this, row)["gates"])
+    rule = asked.ballot.rule
+    return {
+        "title": f"{row.model}:{row.version} for {asked.plan.workspace}/{asked.plan.endpoint}", "promotion": row.id, "told": said,
+        "facts": {"stage": asked.stage, "time left": left(this, asked), "registered by": people(row), "plan": asked.plan_hash},
+        "changed": asked.changed, "closed": told(row.id, closed) if closed else gone(this, row, asked), "action": action, **forms,
+        "standing": {**standing.model_dump(mode="json"), "vote": standing.vote.decision.value.replace("_", " ") if standing.vote else ""},
+        "rule": f"{rule.quorum} of {', '.join(asked.ballot.approvers(this.clock.now()))}"
+                + (f", one of each: {', '.join(rule.one_of_each)}" if rule.one_of_each else ""),
+        "waiting_for": waiting_for(asked.ballot, tally(asked.ballot, votes)),
+        "votes": [spoken(vote.model_dump(mode="json")) for vote in votes],
+        "differences": differences(this, row, asked), "plan": asked.plan.model_dump(mode="json"), "plan_hash": asked.plan_hash,
+        "outlook": prospects(this, row, asked), "gates": results, "figures": figures(this, results), "card": card(this, row.id),
+        "comments": [{**item.model_dump(mode="json"), "at": short(item.at)} for item in this.ledger.voices.comments(row.id)],
+    }
+
+
+def gone(this: App, row: PromotionRow, asked: ApprovalRequest) -> str:
+    """Why nothing can be decided though the approval is not closed; empty when it can."""
+    by = this.ledger.approvals.superseded_by(row.id)
+    if by is not None:
+        return f"This is superseded by {by}: decide on that one."
+    if row.phase != PromotionPhase.AWAITING_APPROVAL:
+        return f"The promotion is {row.phase.replace('_', ' ')}."
+    return "The time for this decision is over." if this.clock.now() >= datetime.fromisoformat(asked.expires_at) else ""
+
+
+def approval(this: App, asked: ApprovalRequest) -> dict[str, Any]:
+    closed = this.ledger.approvals.closed(asked)
+    votes = [spoken(vote.model_dump(mode="json")) for vote in this.ledger.approvals.votes(asked)]
+    found = counted(this, asked)
+    open_ = f"{len(found['approvals'])} of {found['quorum']} approvals for {asked.stage}, until {short(asked.expires_at)}"
+    return {"told": told(asked.promotion, closed) if closed else open_, "votes": votes}
+
+
+def steps(entries: Sequence[Entry]) -> list[Facts]:
+    """Each entry of a passport as a line; an outcome says how long after its intent it came."""
+    begun: dict[str, datetime] = {}
+    found = []
+    for entry in entries:
+        at = datetime.fromisoformat(entry.at)
+        took = durations.told(at - begun.pop(entry.step)) if entry.kind == "outcome" and entry.step in begun else ""
+        if entry.kind == "intent":
+            begun[entry.step] = at
+        found.append({"number": str(entry.sequence), "at": short(entry.at), "took": took, "what": f"{entry.kind} {entry.step}",
+                      "phase": entry.phase, "note": note(entry)})
+    return found
+
+
+def note(entry: Entry) -> str:
+    """What is worth a line of an entry's data."""
+    data = entry.data
+    if entry.step in ("rollout.traffic", "rollback.traffic"):
+        return ", ".join(f"{name} {share} %" for name, share in data.get("traffic", {}).items())
+    for name in ("message", "outcome", "hash", "error", "when"):
+        if data.get(name):
+            return str(data[name])[:300]
+    return ""
+
+
+def times(entries: Sequence[Entry], now: datetime) -> Facts:
+    parts = durations.split(entries, now)
+    names = {"work": "work", "people": "waiting for people", "window": "waiting for a window", "queue": "waiting in the queue"}
+    whole = sum(parts.values(), start=parts["work"] * 0)
+    return {"in all": durations.told(whole)} | {names[part]: durations.told(time) for part, time in parts.items()}
+
+
+def differences(this: App, row: PromotionRow, asked: ApprovalRequest) -> list[dict[str, Any]]:
+    """What is asked for against what serves now: version, files, environment, data, policy, gates' words, signature of the card."""
+    endpoint = this.ledger.endpoints.get(asked.plan.workspace, asked.plan.endpoint)
+    live = endpoint.live if endpoint else None
+    if live is None:
+        return []
+    now, new = _side(this, live.promotion), _side(this, row.id)
+    names = list(dict.fromkeys([*new, *now]))
+    return [{"name": name, "now": now.get(name, "not told"), "new": new.get(name, "not told"),
+             "changed": now.get(name) != new.get(name)} for name in names]
+
+
+def _side(this: App, promotion_id: str) -> Facts:
+    entries = this.ledger.passports.entries(promotion_id)
+    about = {entry.step: entry.data for entry in entries if entry.kind != "intent"}
+    row = this.ledger.promotions.get(promotion_id)
+    pin, accepted, plan = about.get("pin", {}), about.get("accepted", {}), about.get("plan", {}).get("plan", {})
+    found = {"version": f"{row.model}:{row.version}" if row else "not told",
+             "files": pin.get("model", {}).get("digest", {}).get("value", ""),
+             "environment": (pin.get("environment") or {}).get("definition", "unpinned"), "policy": accepted.get("policy_hash", ""),
+             "size": f"{plan['instances']} x {plan['instance_type']}" if plan else ""}
+    found |= {f"data {text}": item.get("id", "") for text, item in pin.get("data", {}).items()}
+    found |= {f"gate {item['gate']}": f"{item['outcome']}: {item['message']}" for item in about.get("staging.gates", {}).get("results", [])}
+    kept = this.ledger.cards.of(promotion_id) or {}
+    found |= {f"tag {name}": text for name, text in kept.get("tags", {}).items() if not name.startswith("pilotage")}
+    return {name: text for name, text in found.items() if text}
+
+
+def prospects(this: App, row: PromotionRow, asked: ApprovalRequest) -> Facts:
+    """What stands outside the plan's hash: time, window and cost, as they look now."""
+    claim = this.ledger.claims.get(row.id)
+    if claim is None:
+        return {}
+    policy: PromotionPolicy = PromotionRequest.read(claim.message).parsed_policy()
+    stage = policy.staging if asked.stage == "staging" else policy.production
+    try:
+        freezes = [*policy.freezes, *this.policies.guardrails().freezes]
+    except InvalidPolicy:
+        freezes = list(policy.freezes)
+    now = this.clock.now()
+    found = state(stage.windows, freezes_for(freezes, stage.workspace, row.model), now)
+    about = outlook(policy, asked.plan, now, found.model_dump(mode="json"), gates_known=asked.stage == "production")
+    cost = about["cost"]
+    window = "open now" if found.open else f"{found.why}; opens {found.opens_at.isoformat() if found.opens_at else 'not in sight'}"
+    return {"takes about": durations.told(parse_duration(about["estimated_duration"])), "window": window,
+            "cost": cost.get("unknown")
+            or f"{cost['during_rollout']} during the rollout, {cost['per_month']} a month; {cost['currency_note']}"}
+
+
+def card(this: App, promotion_id: str) -> dict[str, Any] | None:
+    found = this.ledger.cards.of(promotion_id)
+    if found is None:
+        return None
+    facts = {"type": found["type"], "registered by": found["registered_by"], "job": found["job"], **found["tags"], **found["properties"]}
+    return {"description": found["description"], "facts": {name: text for name, text in facts.items() if text}}
+
+
+def figures(this: App, results: Sequence[dict[str, Any]]) -> list[Any]:
+    """The plots of the gates, as their full evidence has them."""
+    kept = [this.ledger.gates.read(result["report"]) for result in results if result.get("report")]
+    return [figure for result in kept if result is not None for figure in result.figures]
+
+
+def spoken(vote: dict[str, Any]) -> dict[str, Any]:
+    return {**vote, "cast_at": short(vote["cast_at"])}
+
+
+def people(row: PromotionRow) -> str:
+    return ", ".join(f"{item.display_name or item.object_id} ({item.role.replace('_', ' ')})" for item in row.submitters) or "not told"
+
+
+def left(this: App, asked: ApprovalRequest) -> str:
+    remains = datetime.fromisoformat(asked.expires_at) - this.clock.now()
+    return f"{durations.told(remains)}, until {short(asked.expires_at)}" if remains.total_seconds() > 0 else "over"
+
+
+def short(text: str) -> str:
+    """To the second, UTC."""
+    return text[:19].replace("T", " ")
