@@ -12,7 +12,7 @@ from tests.fault.points import POINTS
 from tests.support.journey import Journey, prepare, write_policies
 from tests.support.platform import LivePlatform
 
-LINES = ("disorder", "ignored", "lossy", "mortal", *(point.line for point in POINTS), *(case.line for case in CASES))
+LINES = ("disorder", "ignored", "lossy", "mortal3", "mortal9", *(point.line for point in POINTS), *(case.line for case in CASES))
 
 
 @pytest.fixture(scope="session")
