@@ -12,14 +12,10 @@ from pilotage.bootstrap import App
 from pilotage.deciding import Standing, told, waiting_for
 from pilotage.domain import durations
 from pilotage.domain.approval import tally
-from pilotage.domain.outlook import outlook
 from pilotage.domain.passport import CLOSING, Entry, verify_chain
 from pilotage.domain.phase import PromotionPhase
-from pilotage.domain.policy import PromotionPolicy
-from pilotage.domain.strict import parse_duration
-from pilotage.domain.windows import freezes_for, state
-from pilotage.errors import InvalidPolicy
-from pilotage.messages import ApprovalRequest, PromotionRequest, PromotionRow
+from pilotage.messages import ApprovalRequest, PromotionRow
+from pilotage.planning import prospects
 from pilotage.web import stations
 
 Facts = dict[str, str]
@@ -31,7 +27,8 @@ def overview(this: App, rows: Sequence[PromotionRow], shown: int, filters: Facts
         "rows": [{**row.model_dump(mode="json", include={"id", "model", "version", "phase", "policy", "workspace", "endpoint", "message"}),
                   "created_at": short(row.created_at), "stations": stations(row.phase, row.plan_hash)} for row in rows[:shown]],
         "total": len(rows), "counts": dict(sorted(Counter(row.phase for row in rows).items())), "filters": filters,
-        "phases": [phase.value for phase in PromotionPhase], "failing": [],
+        "phases": [phase.value for phase in PromotionPhase],
+        "failing": [item for item in this.ledger.channels.health() if item["failures"]],
         "due": [item for item in this.ledger.voices.reviews_due() if any(row.id == item["promotion"] for row in rows)],
     }
 
@@ -156,27 +153,6 @@ def _side(this: App, promotion_id: str) -> Facts:
     kept = this.ledger.cards.of(promotion_id) or {}
     found |= {f"tag {name}": text for name, text in kept.get("tags", {}).items() if not name.startswith("pilotage")}
     return {name: text for name, text in found.items() if text}
-
-
-def prospects(this: App, row: PromotionRow, asked: ApprovalRequest) -> Facts:
-    """What stands outside the plan's hash: time, window and cost, as they look now."""
-    claim = this.ledger.claims.get(row.id)
-    if claim is None:
-        return {}
-    policy: PromotionPolicy = PromotionRequest.read(claim.message).parsed_policy()
-    stage = policy.staging if asked.stage == "staging" else policy.production
-    try:
-        freezes = [*policy.freezes, *this.policies.guardrails().freezes]
-    except InvalidPolicy:
-        freezes = list(policy.freezes)
-    now = this.clock.now()
-    found = state(stage.windows, freezes_for(freezes, stage.workspace, row.model), now)
-    about = outlook(policy, asked.plan, now, found.model_dump(mode="json"), gates_known=asked.stage == "production")
-    cost = about["cost"]
-    window = "open now" if found.open else f"{found.why}; opens {found.opens_at.isoformat() if found.opens_at else 'not in sight'}"
-    return {"takes about": durations.told(parse_duration(about["estimated_duration"])), "window": window,
-            "cost": cost.get("unknown")
-            or f"{cost['during_rollout']} during the rollout, {cost['per_month']} a month; {cost['currency_note']}"}
 
 
 def card(this: App, promotion_id: str) -> dict[str, Any] | None:

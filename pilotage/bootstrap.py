@@ -68,7 +68,7 @@ def build(settings: Settings) -> App:
     from pilotage.identity import BearerIdentity, SignedTickets
     from pilotage.ledger import Ledger
     from pilotage.ledger.azure import BlobRecords, TableRows
-    from pilotage.notify import LogNotifier, WebhookNotifier
+    from pilotage.notify import Channels
     from pilotage.policies import FolderPolicies
 
     for name in _LOUD:
@@ -82,7 +82,7 @@ def build(settings: Settings) -> App:
             BlobRecords(settings.ledger_blob_url, settings.ledger_container),
             TableRows(settings.ledger_table_url, settings.ledger_container), clock,
             signer=_signer(settings), markers=BlobRecords(settings.ledger_blob_url, settings.ledger_container + MARKERS)),
-        notifier=WebhookNotifier(settings.notify_webhook) if settings.notify_webhook else LogNotifier(),
+        notifier=Channels(settings.notify_webhook, settings.notify_channels),
         identity=BearerIdentity(settings.auth_issuer, settings.auth_audience),
         tickets=SignedTickets(settings.link_key, clock),
         registry=WorkspaceModelRegistry(connections, lambda: policies.guardrails().submitters),

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from pilotage.bootstrap import App
+from pilotage.domain import durations
 from pilotage.domain.assets import AssetRef, parse_asset
 from pilotage.domain.canonical import digest
 from pilotage.domain.names import production_deployment, staging_deployment
+from pilotage.domain.outlook import outlook
 from pilotage.domain.plan import Plan, PriorState
 from pilotage.domain.policy import PromotionPolicy
 from pilotage.domain.rollout import normal, split
-from pilotage.messages import PromotionRequest
+from pilotage.domain.strict import parse_duration
+from pilotage.domain.windows import freezes_for, state
+from pilotage.errors import InvalidPolicy
+from pilotage.messages import ApprovalRequest, PromotionRequest, PromotionRow
 
 
 def prior_state(app: App, workspace: str, endpoint: str) -> PriorState:
@@ -85,6 +90,27 @@ def preview(app: App, wanted: PromotionRequest, stage_name: str = "production") 
         environment_definition=environment.definition if environment else "unpinned")
     return plan.model_copy(update={"evidence": [
         {"gate": gate.name, "outcome": "to be measured", "digest": ""} for gate in policy.staging.gates if stage_name == "production"]})
+
+
+def prospects(this: App, row: PromotionRow, asked: ApprovalRequest) -> dict[str, str]:
+    """What stands outside the plan's hash: time, window and cost, as they look now."""
+    claim = this.ledger.claims.get(row.id)
+    if claim is None:
+        return {}
+    policy: PromotionPolicy = PromotionRequest.read(claim.message).parsed_policy()
+    stage = policy.staging if asked.stage == "staging" else policy.production
+    try:
+        freezes = [*policy.freezes, *this.policies.guardrails().freezes]
+    except InvalidPolicy:
+        freezes = list(policy.freezes)
+    now = this.clock.now()
+    found = state(stage.windows, freezes_for(freezes, stage.workspace, row.model), now)
+    about = outlook(policy, asked.plan, now, found.model_dump(mode="json"), gates_known=asked.stage == "production")
+    cost = about["cost"]
+    window = "open now" if found.open else f"{found.why}; opens {found.opens_at.isoformat() if found.opens_at else 'not in sight'}"
+    return {"takes about": durations.told(parse_duration(about["estimated_duration"])), "window": window,
+            "cost": cost.get("unknown")
+            or f"{cost['during_rollout']} during the rollout, {cost['per_month']} a month; {cost['currency_note']}"}
 
 
 def registry_asset(source: AssetRef, kind: str, registry: str) -> str:

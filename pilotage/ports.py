@@ -280,8 +280,11 @@ class Notification(Frozen):
 
 
 class Notifier(Protocol):
-    def send(self, notification: Notification) -> None:
-        """Raises Unavailable when the channel does not accept it."""
+    def names(self, wanted: list[str]) -> list[str]:
+        """The channels that are told when a policy names these."""
+
+    def send(self, notification: Notification, channel: str) -> None:
+        """Raises Unavailable or Throttled when the channel does not accept it, InvalidInput when there is none of that name."""
 
 
 class Identity(Protocol):

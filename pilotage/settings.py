@@ -112,6 +112,9 @@ class Settings(AzureSettings):
     base_url: Url = Field(alias="PILOTAGE_BASE_URL", description="the app's public address, such as https://pilotage.azurewebsites.net")
     notify_webhook: SecretStr | None = Field(
         None, alias="PILOTAGE_NOTIFY_WEBHOOK", description="an http(s) URL that accepts JSON, or nothing")
+    notify_channels: SecretStr | None = Field(
+        None, alias="PILOTAGE_NOTIFY_CHANNELS",
+        description='JSON such as {"ml-team": "msteams://..."}: channel names of the policies to apprise URLs, or nothing')
     dead_letter_container: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")] = Field(
         "event-grid-dead-letters", alias="PILOTAGE_DEAD_LETTER_CONTAINER", description="a blob container's name")
     clock_file: Path | None = Field(None, alias="PILOTAGE_CLOCK_FILE", description="path of a file that shifts the clock, or nothing")
@@ -132,6 +135,14 @@ class Settings(AzureSettings):
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         if len(value.get_secret_value().encode()) < LINK_KEY_BYTES:
             raise ValueError("it is too short")
+        return value
+
+    @field_validator("notify_channels")
+    @classmethod
+    def _are_channels(cls, value: SecretStr | None) -> SecretStr | None:
+        from pilotage.notify.channels import read_channels
+
+        read_channels(value)
         return value
 
     @field_validator("notify_webhook")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pilotage.clock import SystemClock
 from pilotage.ledger.approvals import Approvals, Wake
 from pilotage.ledger.cards import Cards
+from pilotage.ledger.channels import ChannelBook
 from pilotage.ledger.claims import Claim, Claims
 from pilotage.ledger.dead_letters import DeadLetter, dead_letters
 from pilotage.ledger.endpoints import Acquired, Endpoints
@@ -23,8 +24,8 @@ from pilotage.ledger.waivers import Waivers
 from pilotage.ports import Clock, Records, Rows, Signer
 
 __all__ = [
-    "Acquired", "Approvals", "Cards", "Claim", "Claims", "DeadLetter", "Endpoints", "GateEvidence", "Incidents", "LastGood", "Ledger",
-    "Passports", "Promotions", "Rejected", "Rejection", "Voices", "Waivers", "Wake", "dead_letters",
+    "Acquired", "Approvals", "Cards", "ChannelBook", "Claim", "Claims", "DeadLetter", "Endpoints", "GateEvidence", "Incidents",
+    "LastGood", "Ledger", "Passports", "Promotions", "Rejected", "Rejection", "Voices", "Waivers", "Wake", "dead_letters",
 ]
 
 
@@ -48,3 +49,4 @@ class Ledger:
         self.waivers = Waivers(records)
         self.voices = Voices(records)
         self.cards = Cards(records)
+        self.channels = ChannelBook(records, rows)

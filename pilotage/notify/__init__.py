@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from pilotage.notify.webhook import LogNotifier, WebhookNotifier
+from pilotage.notify.channels import Channels
 
-__all__ = ["LogNotifier", "WebhookNotifier"]
+__all__ = ["Channels"]

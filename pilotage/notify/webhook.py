@@ -5,8 +5,6 @@ The webhook's URL is often a secret itself, so it appears in no message and no l
 
 from __future__ import annotations
 
-import logging
-
 import httpx
 from pydantic import SecretStr
 
@@ -15,8 +13,6 @@ from pilotage.ports import Notification
 
 TIMEOUT = 10.0
 """Seconds."""
-
-log = logging.getLogger("pilotage.notify")
 
 
 class WebhookNotifier:
@@ -37,11 +33,3 @@ class WebhookNotifier:
             raise Throttled("the notification webhook asks for fewer messages")
         if not response.is_success:
             raise Unavailable(f"the notification webhook answered {response.status_code}")
-
-
-class LogNotifier:
-    """Where no webhook is configured: a line in the log, without the link's token."""
-
-    def send(self, notification: Notification) -> None:
-        log.warning("PILOTAGE_NOTIFY_WEBHOOK is not set; not told: %s (%s, %s)",
-                    notification.title, notification.kind, notification.promotion)

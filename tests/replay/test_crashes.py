@@ -174,8 +174,11 @@ class _Dying:
     def __init__(self, notifier: Any, count: Countdown) -> None:
         self._notifier, self._count = notifier, count
 
-    def send(self, notification: Any) -> None:
-        self._notifier.send(notification)
+    def names(self, wanted: list[str]) -> list[str]:
+        return self._notifier.names(wanted)
+
+    def send(self, notification: Any, channel: str) -> None:
+        self._notifier.send(notification, channel)
         _die_at(self._count)
 
 

@@ -139,7 +139,10 @@ class RecordingNotifier:
     sent: list[Notification] = field(default_factory=list)
     error: Exception | None = None
 
-    def send(self, notification: Notification) -> None:
+    def names(self, wanted: list[str]) -> list[str]:
+        return wanted or ["webhook"]
+
+    def send(self, notification: Notification, channel: str) -> None:
         if self.error is not None:
             raise self.error
         self.sent.append(notification)

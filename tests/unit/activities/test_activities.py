@@ -245,11 +245,11 @@ def test_a_workspace_that_does_not_answer_is_asked_again(scene: Scene) -> None:
 
 def test_only_who_is_asked_to_decide_gets_a_link(scene: Scene) -> None:
     common = {"promotion": "p", "title": "t", "text": "x", "facts": {}}
-    assert do(Activity.NOTIFY, kind="drift_errored", **common) == {}
+    assert do(Activity.NOTIFY, kind="drift_errored", **common) == {"channels": {"webhook": "told"}}
     assert do(Activity.NOTIFY, kind="awaiting_approval", stage="production", plan_hash="sha256:1", round=1,
-              expires_at=(START + timedelta(days=1)).isoformat(), **common) == {}
+              expires_at=(START + timedelta(days=1)).isoformat(), **common) == {"channels": {"webhook": "told"}}
     told, asked = scene.notifier.sent
-    assert (told.link, told.decision_url, told.link_token) == ("", "", "")
+    assert (told.link, told.decision_url, told.link_token) == ("https://pilotage.example/api/ui/promotions/p", "", "")
     assert scene.tickets.redeem(asked.link_token).promotion == "p"
 
 

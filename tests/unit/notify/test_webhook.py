@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
 from pilotage.errors import Throttled, Unavailable
-from pilotage.notify import LogNotifier, WebhookNotifier
+from pilotage.notify.webhook import WebhookNotifier
 from pilotage.ports import Notification
 
 URL = SecretStr("https://hooks.example/secret-path")
@@ -56,10 +55,3 @@ def test_a_webhook_that_does_not_answer_is_unavailable() -> None:
         WebhookNotifier(URL, httpx.MockTransport(fail)).send(NOTE)
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
-
-
-def test_without_a_webhook_the_log_says_what_was_not_told(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        LogNotifier().send(NOTE)
-    assert NOTE.title in caplog.text
-    assert "secret-token" not in caplog.text

@@ -208,10 +208,15 @@ def test_a_passport_of_two_keys_is_whole() -> None:
     assert len(file["keys"]) == 2
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"format": "pilotage-passport/1"}',
-                                  '{"format": "pilotage-passport/1", "format": 1}', json.dumps(WHOLE | {"head": None}),
-                                  json.dumps(WHOLE | {"keys": [{"kid": 1}]}), json.dumps(WHOLE | {"signatures": [1] * 9}),
-                                  json.dumps(WHOLE | {"entries": [[]] * 9})])
+NO_PASSPORTS = {
+    "empty": "", "a list": "[]", "cut off": "{", "null": "null", "nothing in it": '{"format": "pilotage-passport/1"}',
+    "a name twice": '{"format": "pilotage-passport/1", "format": 1}', "no head": json.dumps(WHOLE | {"head": None}),
+    "no key": json.dumps(WHOLE | {"keys": [{"kid": 1}]}), "no signatures": json.dumps(WHOLE | {"signatures": [1] * 9}),
+    "no entries": json.dumps(WHOLE | {"entries": [[]] * 9}),
+}
+
+
+@pytest.mark.parametrize("text", NO_PASSPORTS.values(), ids=NO_PASSPORTS)
 def test_what_is_no_passport_is_told(text: str) -> None:
     assert verify(text, TRUSTED).problems != []
 

@@ -32,7 +32,7 @@ ALLOWED = {
     "pilotage.deciding": {"pilotage.bootstrap", "pilotage.domain", "pilotage.errors", "pilotage.messages", "pilotage.ports"},
     "pilotage.passports": {"pilotage.passports", "pilotage.domain", "pilotage.errors", "pilotage.ledger", "pilotage.messages"},
     "pilotage.signing": {"pilotage.azure_errors", "pilotage.credentials", "pilotage.domain", "pilotage.errors"},
-    "pilotage.planning": {"pilotage.bootstrap", "pilotage.domain", "pilotage.messages"},
+    "pilotage.planning": {"pilotage.bootstrap", "pilotage.domain", "pilotage.errors", "pilotage.messages"},
     "pilotage": {"pilotage"},
     "emulator": {"emulator"},
     "demo": {"demo", "samples"},
