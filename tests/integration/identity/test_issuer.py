@@ -8,7 +8,7 @@ from pilotage.credentials import credential
 from pilotage.domain.access import Role
 from pilotage.errors import Unauthenticated
 from pilotage.identity import BearerIdentity
-from pilotage.notify import WebhookNotifier
+from pilotage.notify.webhook import WebhookNotifier
 from pilotage.ports import Notification
 from pilotage.settings import Settings
 from tests.support.platform import LivePlatform

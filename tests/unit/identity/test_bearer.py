@@ -71,7 +71,8 @@ def test_a_service_without_name_roles_or_groups_is_somebody_too() -> None:
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Bearer ", "Basic Z3JhY2U6aG9wcGVy", "Bearer not.a.token", "Bearer a.b.c",
-                                    f"Token {_token()}"], ids=["none", "empty", "scheme", "blank", "basic", "dots", "letters", "other-scheme"])
+                                    f"Token {_token()}"], ids=["none", "empty", "scheme", "blank", "basic", "dots", "letters",
+                                                        "other-scheme"])
 def test_what_is_no_bearer_token_is_refused(header: str | None) -> None:
     with pytest.raises(Unauthenticated):
         _identity(Issuer("k1")).verify(header)
