@@ -26,6 +26,18 @@ param authAudience string = 'api://pilotage'
 @secure()
 param notifyWebhook string = ''
 
+@description('Days for which evidence can neither be changed nor deleted.')
+@minValue(1)
+@maxValue(146000)
+param retentionDays int = 2555
+
+@description('Client id of the app registration by which people sign in to the pages; empty: no pages for browsers.')
+param signInClientId string = ''
+
+@description('JSON of channel names to apprise URLs; empty for none.')
+@secure()
+param notifyChannels string = ''
+
 @description('Set to true after the first deployment of the code: Event Grid validates the triggers when it subscribes.')
 param subscribe bool = false
 
@@ -43,6 +55,7 @@ var roles = {
   tableContributor: '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3' // Storage Table Data Contributor
   queueContributor: '974c5e8b-45b9-4653-ba55-5f855dd0fb88' // Storage Queue Data Contributor
   secretsUser: '4633458b-17de-408a-b874-0445c86b69e6' // Key Vault Secrets User
+  cryptoUser: '12338af0-0e69-4776-bea7-57ae8d297424' // Key Vault Crypto User
 }
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
@@ -70,11 +83,39 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2023-05-01' = {
 }
 
 resource containers 'Microsoft.Storage/storageAccounts/blobServices/containers@2023-05-01' = [
-  for container in ['pilotage', 'app-package', deadLetters]: {
+  for container in ['pilotage', 'pilotagemarkers', 'app-package', deadLetters]: {
     parent: blobs
     name: container
   }
 ]
+
+// Evidence can't be changed or deleted while this lasts. Unlocked, so that a trial can be taken down again; lock it for good with
+// `az storage container immutability-policy lock`. Markers of the outbox are deleted once their work is done: they are elsewhere.
+resource retention 'Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies@2023-05-01' = {
+  name: '${storage.name}/default/pilotage/default'
+  properties: { immutabilityPeriodSinceCreationInDays: retentionDays, allowProtectedAppendWrites: false }
+  dependsOn: [containers]
+}
+
+resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2023-05-01' = {
+  parent: storage
+  name: 'default'
+  properties: {
+    policy: {
+      rules: [
+        {
+          name: 'evidence-cools-down'
+          enabled: true
+          type: 'Lifecycle'
+          definition: {
+            filters: { blobTypes: ['blockBlob'], prefixMatch: ['pilotage/'] }
+            actions: { baseBlob: { tierToCool: { daysAfterModificationGreaterThan: 90 } } }
+          }
+        }
+      ]
+    }
+  }
+}
 
 resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
   name: take('kv-${name}-${unique}', 24)
@@ -91,6 +132,13 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
 resource linkKey 'Microsoft.KeyVault/vaults/secrets@2023-07-01' existing = {
   parent: vault
   name: 'pilotage-link-key'
+}
+
+// Signs passports. The private key never leaves the vault; a new version is named here by a deployment, and old ones stay verifiable.
+resource passportKey 'Microsoft.KeyVault/vaults/keys@2023-07-01' = {
+  parent: vault
+  name: 'pilotage-passport'
+  properties: { kty: 'EC', curveName: 'P-256', keyOps: ['sign', 'verify'] }
 }
 
 resource logs 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
@@ -152,13 +200,34 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         { name: 'PILOTAGE_AUTH_AUDIENCE', value: authAudience }
         { name: 'PILOTAGE_BASE_URL', value: 'https://${functionName}.azurewebsites.net' }
         { name: 'PILOTAGE_LINK_KEY', value: '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/${linkKey.name})' }
+        { name: 'PILOTAGE_SIGNING_KEY_ID', value: passportKey.properties.keyUriWithVersion }
         { name: 'PILOTAGE_NOTIFY_WEBHOOK', value: notifyWebhook }
+        { name: 'PILOTAGE_NOTIFY_CHANNELS', value: notifyChannels }
         { name: 'PILOTAGE_OUTBOX_SCHEDULE', value: '0 */1 * * * *' }
         { name: 'PILOTAGE_SWEEP_SCHEDULE', value: '0 */15 * * * *' }
       ]
     }
   }
   dependsOn: [containers]
+}
+
+// People sign in to the pages; callers of the API bring a token of their own. The app verifies both itself.
+resource signIn 'Microsoft.Web/sites/config@2024-04-01' = if (!empty(signInClientId)) {
+  parent: app
+  name: 'authsettingsV2'
+  properties: {
+    platform: { enabled: true }
+    globalValidation: { requireAuthentication: false, unauthenticatedClientAction: 'AllowAnonymous' }
+    identityProviders: {
+      azureActiveDirectory: {
+        enabled: true
+        registration: { clientId: signInClientId, openIdIssuer: authIssuer }
+        login: { loginParameters: ['scope=openid profile ${authAudience}/.default'] }
+        validation: { allowedAudiences: [authAudience, signInClientId] }
+      }
+    }
+    login: { tokenStore: { enabled: true } }
+  }
 }
 
 resource storageRoles 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
@@ -180,6 +249,16 @@ resource vaultRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalId: identity.properties.principalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.secretsUser)
+  }
+}
+
+resource signingRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(vault.id, identity.id, roles.cryptoUser)
+  scope: vault
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.cryptoUser)
   }
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 from pilotage.domain import gate_specs as specs
 from pilotage.domain.gate_specs import LOWER_IS_BETTER
 from pilotage.domain.policy import ApprovalRule, Gate, PromotionPolicy
+from pilotage.domain.windows import Windows
 
 
 def describe(policy: PromotionPolicy) -> list[str]:
@@ -24,6 +25,8 @@ def _story(policy: PromotionPolicy) -> Iterator[str]:
     yield f"When a version of {match.model}{tags} appears in {home}, it is pinned by digest{copied}."
     if policy.environment is None:
         yield "No environment is pinned: the evidence will say so, and gates that run the model as a job can't."
+    if isinstance(staging.approval, ApprovalRule):
+        yield f"Before it is tested, {_agreed(staging.approval)}."
     yield (f"It is deployed to {staging.workspace}/{staging.target.endpoint} ({staging.target.instances} x {staging.target.instance_type}) "
            f"without traffic, and taken down again whatever happens. {len(staging.gates)} gates run side by side"
            + (", and stop when one fails:" if staging.fail_fast else ":"))
@@ -31,10 +34,17 @@ def _story(policy: PromotionPolicy) -> Iterator[str]:
         yield f"- {gate.name}: {gate_in_words(gate)}"
     rule = production.approval
     if isinstance(rule, ApprovalRule):
-        yield (f"Then {rule.quorum} of {', '.join(rule.approvers)} must approve within {_span(rule.expires)}; nobody who registered or "
-               "trained it counts.")
+        yield f"Then {_agreed(rule)}; nobody who registered or trained it counts."
+        yield from _besides(rule)
     else:
         yield "Then it goes to production without asking anybody (approval: automatic)."
+    for stage in (staging, production):
+        if stage.windows:
+            yield from _windows(stage.name, stage.windows)
+    for freeze in policy.freezes:
+        yield f"Nothing is changed from {freeze.begins} until {freeze.until} ({freeze.timezone}): {freeze.reason}. Rollbacks always pass."
+    if policy.notify:
+        yield f"It is told in {', '.join(policy.notify)}."
     steps = ", ".join(f"{step.traffic} % for {_span(step.bake)}" if step.bake else f"{step.traffic} %" for step in policy.rollout.steps)
     yield (f"{production.workspace}/{production.target.endpoint} gets it beside what serves now "
            f"({production.target.instances} x {production.target.instance_type}); traffic moves {steps}.")
@@ -47,6 +57,32 @@ def _story(policy: PromotionPolicy) -> Iterator[str]:
                    f"within {_span(drift.cooldown)}, and at most {drift.budget.runs} times in {_span(drift.budget.per)}.")
         else:
             yield "When it drifts, people are told, and nothing is trained."
+
+
+def _agreed(rule: ApprovalRule) -> str:
+    each = f", one different person of each of {', '.join(rule.one_of_each)} among them," if rule.one_of_each else ""
+    return f"{rule.quorum} of {', '.join(rule.approvers)}{each} must approve exactly this plan within {_span(rule.expires)}"
+
+
+def _besides(rule: ApprovalRule) -> Iterator[str]:
+    if rule.remind:
+        yield f"They are reminded every {_span(rule.remind)}."
+    if rule.escalate:
+        yield f"After {_span(rule.escalate.after)} {', '.join(rule.escalate.to)} are told, and may approve from then on."
+    if rule.delegation:
+        yield "They may let somebody else decide for them, until a day."
+    if rule.break_glass:
+        yield (f"In an emergency two of {', '.join(rule.break_glass.approvers)} may approve past all this; somebody else reviews it within "
+               f"{_span(rule.break_glass.review_within)}.")
+
+
+def _windows(stage: str, windows: Windows) -> Iterator[str]:
+    what = " and ".join(windows.covers)
+    for word, listed in (("only then", windows.allow), ("never then", windows.deny)):
+        for window in listed:
+            about = f" ({window.reason})" if window.reason else ""
+            yield f"The {what} of {stage} happens {word}: {window.rule} in {windows.timezone}, for {_span(window.lasts)}{about}."
+    yield f"Outside of that the {what} of {stage} is held, not rejected; a rollback always passes."
 
 
 def gate_in_words(gate: Gate) -> str:

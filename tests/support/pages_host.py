@@ -42,7 +42,9 @@ def pages_host(orchestrator: Any) -> Iterator[str]:
                 if method == self.command and (match := pattern.fullmatch(parts.path)):
                     self._answer(name, {key: unquote(value) for key, value in match.groupdict().items()}, takes_client)
                     return
-            self.send_error(404)
+            self.send_response(405 if any(pattern.fullmatch(parts.path) for _, pattern, _, _ in routes) else 404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def _answer(self, name: str, route: dict[str, str], takes_client: bool) -> None:
             headers = {key: value for key, value in self.headers.items() if not key.upper().startswith("X-MS-")}
@@ -63,7 +65,10 @@ def pages_host(orchestrator: Any) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = _serve
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("do_"):
+                return self._serve
+            raise AttributeError(name)
 
         def log_message(self, format: str, *args: Any) -> None:
             """Quiet."""

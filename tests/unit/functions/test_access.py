@@ -27,6 +27,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "plan_version": {"role": "Reader", "query": {"model": "air-time", "version": "1"}},
     "get_passport": {"role": "Reader", "promotion": PROMOTION},
     "get_keys": {"role": "Reader"},
+    "openapi": {"role": "Reader"},
     "explain_why": {"role": "Reader", "query": {"model": "air-time", "version": "1"}},
     "list_comments": {"role": "Reader", "promotion": PROMOTION},
     "comment": {"role": "Reader", "method": "POST", "promotion": PROMOTION, "body": {"text": "why now?"}},
@@ -37,7 +38,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "review": {"role": "Approver", "method": "POST", "promotion": PROMOTION, "body": {"justified": True, "reason": "it was needed"}},
 }
 PAGES = {"overview_page", "promotion_page", "rollback_form", "review_page", "review_form", "live_js"}
-READS = {"get_plan", "get_keys", "explain_why", "list_promotions", "get_promotion", "get_report", "list_comments", "delegations"}
+READS = {"get_plan", "get_keys", "openapi", "explain_why", "list_promotions", "get_promotion", "get_report", "list_comments", "delegations"}
 SENDS_NO_CLIENT = READS | {"get_passport", "waive", "comment", "delegate", "end_delegation", "review"}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from activities.names import Activity
+from functions.openapi import OPERATIONS
 from tests.support.routes import FUNCTIONS
 
 ROOT = Path(__file__).parents[3]
@@ -18,7 +19,7 @@ ROUTES = {
     ("GET", "promotions/{promotion}/plan"), ("GET", "plan"), ("GET", "promotions/{promotion}/passport"),
     ("GET", "keys"), ("GET", "explain"), ("GET", "ui"), ("GET", "ui/promotions/{promotion}"),
     ("POST", "ui/promotions/{promotion}/rollback"),
-    ("GET", "ui/approvals/{promotion}"), ("POST", "ui/approvals/{promotion}"), ("GET", "ui/live.js"),
+    ("GET", "ui/approvals/{promotion}"), ("POST", "ui/approvals/{promotion}"), ("GET", "ui/live.js"), ("GET", "openapi.json"),
     ("POST", "promotions/{promotion}/retry"),
     ("POST", "promotions/{promotion}/rollback"), ("POST", "approvals/{promotion}/decision"), ("POST", "alerts"),
     ("GET", "approvals/{promotion}/comments"), ("POST", "approvals/{promotion}/comments"), ("POST", "delegations"),
@@ -39,6 +40,7 @@ def test_every_function_is_listed() -> None:
     routes = {(method.value, FUNCTIONS[name].get_trigger().get_dict_repr()["route"])
               for name in of("httpTrigger") for method in FUNCTIONS[name].get_trigger().get_dict_repr()["methods"]}
     assert routes == ROUTES
+    assert {(operation.method.upper(), operation.route) for operation in OPERATIONS} == ROUTES, "the OpenAPI description names each"
 
 
 @pytest.mark.parametrize("name", sorted(of("activityTrigger") - {"BuiltIn__HttpActivity"}))
