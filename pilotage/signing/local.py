@@ -50,7 +50,8 @@ class LocalKey:
         from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
         from cryptography.hazmat.primitives.hashes import SHA256
 
-        r, s = decode_dss_signature(self._key.sign(content, ec.ECDSA(SHA256())))
+        # Deterministic (RFC 6979): a repeat signs the same bytes, and no weak random number gives the key away.
+        r, s = decode_dss_signature(self._key.sign(content, ec.ECDSA(SHA256(), deterministic_signing=True)))
         return Signature.of(thumbprint(self._jwk), r.to_bytes(32) + s.to_bytes(32))
 
 

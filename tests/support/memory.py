@@ -251,7 +251,7 @@ class MemoryKey:
         return self._jwk
 
     def sign(self, content: bytes) -> Signature:
-        r, s = decode_dss_signature(self._key.sign(content, ec.ECDSA(SHA256())))
+        r, s = decode_dss_signature(self._key.sign(content, ec.ECDSA(SHA256(), deterministic_signing=True)))
         return Signature.of(thumbprint(self._jwk), r.to_bytes(32) + s.to_bytes(32))
 
 
