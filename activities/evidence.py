@@ -5,7 +5,7 @@ from __future__ import annotations
 from activities.effect import effect
 from pilotage.bootstrap import app
 from pilotage.domain.assets import AssetRef
-from pilotage.domain.passport import Entry
+from pilotage.domain.passport import ANCHOR, Entry
 from pilotage.errors import NotFound
 from pilotage.messages import PromotionRow
 
@@ -38,7 +38,7 @@ def anchor_passport(payload: dict) -> dict:
     """
     target = AssetRef.model_validate(payload["target"])
     try:
-        app().registry.stamp(target, {f"pilotage.passport.{payload['promotion']}": payload["digest"]})
+        app().registry.stamp(target, {f"{ANCHOR}{payload['promotion']}": payload["digest"]})
     except NotFound:
         return {"anchored": False}
     return {"anchored": True}

@@ -14,6 +14,8 @@ from pilotage.domain.canonical import canonical_json, digest
 
 CLOSING = "closing"
 """Kind of the last entry: nothing follows it, and its digest is anchored outside."""
+ANCHOR = "pilotage.passport."
+"""Begins the name of the property by which a registry's model bears the digest of a promotion's closed passport."""
 GENESIS = "sha256:" + "0" * 64
 
 

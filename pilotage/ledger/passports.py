@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from pilotage.domain.passport import Entry
+from pilotage.domain.phase import PromotionPhase
 from pilotage.domain.signatures import Jwk, Signature, entry_content, thumbprint
-from pilotage.errors import Conflict
-from pilotage.ledger.documents import create_first
+from pilotage.errors import Conflict, PilotageError
+from pilotage.ledger.documents import create_first, read_json
 from pilotage.messages import Cursor
 from pilotage.ports import Records, Signer
 
@@ -25,20 +26,24 @@ class Passports:
         A second signature of the same entry differs from the first (ES256 is not deterministic), and the first stays.
         """
         value = entry.model_dump(mode="json")
-        signature = self.sign(entry_content(entry.passport, entry.sequence, entry.digest))
+        try:
+            signature = self.sign(entry_content(entry.passport, entry.sequence, entry.digest)).model_dump(mode="json")
+        except PilotageError:
+            if entry.phase != PromotionPhase.ROLLED_BACK:
+                raise
+            signature = None  # nothing blocks a rollback, not even a key that can't be reached: it is signed when it is next read
         stored, _ = create_first(self._records, f"passports/{entry.passport}/{entry.sequence:06d}.json",
-                                 {"entry": value, "signature": signature.model_dump(mode="json")})
+                                 {"entry": value, "signature": signature})
         if stored["entry"] != value:
             raise Conflict(f"entry {entry.sequence} of {entry.passport} is there with another content")
 
     def signed(self, passport: str) -> list[Signed]:
         """All entries with their signatures, in order; empty when there is no such passport."""
-        found = [self._records.read(name) for name in self._records.names(f"passports/{passport}/")]
-        return [_read(content) for content in found if content is not None]
+        return [(entry, signature or self._late(entry)) for entry, signature in self._read(passport)]
 
     def entries(self, passport: str) -> list[Entry]:
         """All entries in order."""
-        return [entry for entry, _ in self.signed(passport)]
+        return [entry for entry, _ in self._read(passport)]
 
     def keys(self) -> dict[str, Jwk]:
         """Every public key that ever signed, by thumbprint: what an old key signed stays verifiable."""
@@ -60,10 +65,24 @@ class Passports:
         content = self._records.read(names[-1]) if names else None
         if content is None:
             return Cursor()
-        last, _ = _read(content)
+        last, _ = _parse(content)
         return Cursor(sequence=last.sequence + 1, previous=last.digest)
 
 
-def _read(content: bytes) -> Signed:
+    def _read(self, passport: str) -> list[tuple[Entry, Signature | None]]:
+        found = [self._records.read(name) for name in self._records.names(f"passports/{passport}/")]
+        return [_parse(content) for content in found if content is not None]
+
+    def _late(self, entry: Entry) -> Signature:
+        """The signature of an entry that was written while nothing could be signed."""
+        name = f"signatures/{entry.passport}/{entry.sequence:06d}.json"
+        if (kept := read_json(self._records, name)) is None:
+            signature = self.sign(entry_content(entry.passport, entry.sequence, entry.digest))
+            kept, _ = create_first(self._records, name, signature.model_dump(mode="json"))
+        return Signature.model_validate(kept)
+
+
+def _parse(content: bytes) -> tuple[Entry, Signature | None]:
     value = json.loads(content)
-    return Entry.model_validate(value["entry"]), Signature.model_validate(value["signature"])
+    signature = value["signature"]
+    return Entry.model_validate(value["entry"]), Signature.model_validate(signature) if signature else None

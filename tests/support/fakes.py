@@ -211,7 +211,8 @@ class AzureMl:
         self._call("model", ref)
         asset = self._asset("models", ref)
         return ModelVersion(ref=ref, id=_asset_id("models", ref), type="mlflow_model", path=f"azureml://datastores/blobs/{ref.name}",
-                            tags=asset.tags, created_by=asset.created_by, job=asset.job)
+                            tags=asset.tags, properties=dict(self.stamps.get(str(ref), {})),
+                            created_by=asset.created_by, job=asset.job)
 
     def stamp(self, ref: AssetRef, properties: dict[str, str]) -> None:
         self._call("stamp", ref)

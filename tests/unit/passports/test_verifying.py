@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pilotage.domain.canonical import digest
 from pilotage.domain.passport import CLOSING, GENESIS, Entry
 from pilotage.domain.signatures import Jwk, entry_content, thumbprint
-from pilotage.errors import Conflict
+from pilotage.errors import Conflict, Unavailable
 from pilotage.ledger.passports import Passports
 from pilotage.passports.file import passport_file
 from pilotage.passports.verifying import verify
@@ -230,6 +230,31 @@ def test_any_changed_character_shows_or_changes_nothing(position: int, character
     verdict = verify(changed, TRUSTED)
     if verdict.sound:
         assert json.loads(changed) == WHOLE
+
+
+class Unreachable(MemoryKey):
+    """A vault that does not answer until it is back."""
+
+    down = True
+
+    def sign(self, content: bytes) -> Any:
+        if self.down:
+            raise Unavailable("the vault does not answer")
+        return super().sign(content)
+
+
+def test_a_vault_that_is_down_holds_entries_up_but_none_of_a_rollback() -> None:
+    records, key = MemoryRecords(), Unreachable()
+    passports = Passports(records, key)
+    entry = Entry(passport="rollback-p-1", sequence=0, at="2026-01-05T10:00:00.000+00:00", kind="fact", step="s", phase="rolled_back")
+    with pytest.raises(Unavailable):
+        passports.append(entry.model_copy(update={"phase": "staging"}))
+    passports.append(entry)
+    passports.append(entry)
+    assert passports.entries("rollback-p-1") == [entry]
+    key.down = False
+    [(_, late)] = passports.signed("rollback-p-1")
+    assert passports.signed("rollback-p-1") == [(entry, late)], "it is signed once"
 
 
 def test_an_entry_is_written_once_whoever_signs_it_again() -> None:
