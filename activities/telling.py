@@ -30,6 +30,7 @@ def notify(payload: dict) -> dict:
     failing: list[str] = []
     for channel in this.notifier.names(list(payload.get("channels") or [])):
         if this.ledger.channels.told(promotion, key, channel):
+            this.ledger.channels.note(promotion, key, channel, at)  # a crash may have come between the note and the channel's row
             found[channel] = "told before"
             continue
         try:

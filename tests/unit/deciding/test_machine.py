@@ -134,5 +134,5 @@ class Approving(RuleBasedStateMachine):
             assert "oid-zoe" not in found.tally.approvals + found.tally.broken_glass_by
 
 
-Approving.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+Approving.TestCase.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
 TestApproving = Approving.TestCase

@@ -41,6 +41,7 @@ def test_second(clean_platform):
 }
 
 
+@pytest.mark.exhaustive  # nineteen seconds for what the fixtures of this repository show too
 def test_in_a_project_of_somebody_else(tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
