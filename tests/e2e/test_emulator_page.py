@@ -115,7 +115,7 @@ def opened(page: Page, url: str) -> None:
 
 
 @pytest.mark.parametrize(("scheme", "pages"), [
-    ("light", RICHEST), ("dark", RICHEST),
+    ("light", RICHEST), pytest.param("dark", RICHEST, marks=pytest.mark.exhaustive),
     pytest.param("light", PAGES, marks=pytest.mark.exhaustive), pytest.param("dark", PAGES, marks=pytest.mark.exhaustive)])
 def test_every_page_is_accessible(shown: Shown, in_browser: Browser, scheme: Any, pages: tuple[str, ...]) -> None:
     with chromium.page(in_browser, color_scheme=scheme) as page:
