@@ -24,13 +24,13 @@ LOOK_AGAIN = timedelta(hours=12)
 
 def hold(ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence: Evidence, stage: str, what: Literal["approval", "rollout"],
          woken: list[task.Task[Any]] | None = None) -> Steps:
-    """Wait until this may be done; True when it had to wait.
+    """Wait until this may be done, and be in the same phase afterwards as before.
 
     Ends early, without looking further, when one of the tasks `woken` is complete: the caller knows what they mean.
     """
     policy = wanted.parsed_policy()
     place = policy.staging if stage == "staging" else policy.production
-    before, waited, told = evidence.phase, False, ""
+    before, told = evidence.phase, ""
     while True:
         state = yield from call(ctx, Activity.WINDOW_STATE, {
             "policy": wanted.policy, "stage": stage, "at": iso(now(ctx)), "what": what, "workspace": place.workspace,
@@ -41,16 +41,15 @@ def hold(ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence: Evi
         if state["why"] != told:
             until = f"until {opens}" if opens else "and no opening is in sight"
             yield from evidence.enter(PromotionPhase.WAITING_WINDOW, f"the {what} is held {until}: {state['why']}", held_until=opens or "")
-            if not waited:
+            if not told:
                 tell(ctx, wanted, "waiting_window", f"{wanted.source.name}:{wanted.source.version} is held {until}", state["why"],
                      {"opens": opens or "not foreseen"}, key=f"{stage}/{what}/{opens}")
-            waited, told = True, state["why"]
+            told = state["why"]
         soonest = now(ctx) + LOOK_AGAIN
         opening = ctx.create_timer(min(datetime.fromisoformat(opens), soonest) if opens else soonest)
         winner = yield task.when_any([opening, *(woken or [])])
         if winner is not opening:
             opening.cancel()
-            return waited
-    if waited:
+            break
+    if told:
         yield from evidence.enter(before, held_until="")
-    return waited

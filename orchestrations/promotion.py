@@ -105,8 +105,11 @@ def _promote(ctx: task.OrchestrationContext, wanted: PromotionRequest, evidence:
 
     about = {"model": registered["model"], "model_digest": pinned["digest"]["value"], "environment": registered["environment"],
              "environment_definition": (assets["environment"] or {}).get("definition", "unpinned")}
-    if wanted.parsed_policy().staging.approval is not None:
+    staging = wanted.parsed_policy().staging
+    if staging.approval is not None:
         yield from _agree(ctx, wanted, evidence, "staging", about, [], submitters)
+    elif staging.windows is not None:
+        yield from hold(ctx, wanted, evidence, "staging", "rollout")
 
     yield from evidence.enter(PromotionPhase.STAGING)
     staged = StagingResult.read((yield from _child(ctx, evidence, "staging", StagingRequest(

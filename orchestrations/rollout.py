@@ -24,6 +24,8 @@ from pilotage.domain.rollout import split
 from pilotage.messages import ROLLBACK_EVENT, RollbackRequest, RollbackResult, RolloutRequest, RolloutResult
 
 ENDPOINT_TIMEOUT = timedelta(hours=1)
+ROLLBACK_ARRIVES = timedelta(minutes=10)
+"""How long a rollout that was woken by a rollback looks for it."""
 QUEUE_LOOKS = (timedelta(seconds=15), timedelta(minutes=1), timedelta(minutes=5))
 QUEUE_TIMEOUT = timedelta(days=7)
 
@@ -165,8 +167,12 @@ def _wait_for_window(
     asked = rollback_asked.is_complete
     yield from hold(ctx, wanted.promotion, evidence, "production", "rollout", None if asked else [rollback_asked])
     if rollback_asked.is_complete and not asked:
-        # Whoever was woken by a rollback looks for its epoch; a wake-up that none follows holds nobody up.
-        yield from call(ctx, Activity.TRAFFIC_STATE, ours)
+        # The rollback is on its way to the endpoint: look for its epoch. A wake-up that none follows goes on waiting.
+        try:
+            yield from poll(ctx, Activity.TRAFFIC_STATE, ours, lambda _: False, ROLLBACK_ARRIVES)
+        except StepFailed as failed:
+            if failed.kind != "Timeout":
+                raise
         yield from hold(ctx, wanted.promotion, evidence, "production", "rollout")
 
 

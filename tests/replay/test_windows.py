@@ -7,6 +7,7 @@ from typing import Any
 
 from pilotage.domain.approval import Decision
 from pilotage.domain.policy import Guardrails
+from pilotage.messages import ROLLBACK_EVENT
 from tests.support.scene import Scene, everything_replays, policy
 
 NEVER_NOW = {"timezone": "UTC", "allow": [{"rule": "FREQ=WEEKLY;BYDAY=SU;BYHOUR=3", "for": "PT2H"}]}
@@ -90,6 +91,34 @@ def test_a_rollback_passes_while_the_rest_of_its_rollout_is_held() -> None:
     assert scene.phase(promotion) == "rolled_back"
     scene.sound()
     everything_replays(scene)
+
+
+def test_a_wake_up_that_no_rollback_follows_goes_on_waiting_and_then_rolls_out() -> None:
+    scene = _scene(**{"stages.1.windows": {"timezone": "UTC", "allow": [{"rule": "FREQ=DAILY;BYHOUR=9", "for": "PT1H"}]},
+                      "stages.1.rollout.steps": [{"traffic": 10, "for": "PT2H"}, {"traffic": 100, "for": "PT10M"}]})
+    scene.promote("1")
+    scene.register("2")
+    promotion = scene.start("2")
+    scene.hub.run(lambda: scene.ledger.approvals.current(promotion) is not None)
+    scene.vote(promotion)
+    scene.hub.run(lambda: len(scene.traffic()) == 2 and scene.phase(promotion) == "waiting_window")
+    scene.hub.raise_event(f"{promotion}:rollout", ROLLBACK_EVENT, {"id": "nobody"})
+    scene.hub.run(lambda: scene.traffic() == {scene.green(promotion): 100})
+    assert scene.clock.now().hour == 9, "it waited for the window all the same"
+    assert (scene.phase(promotion), scene.row(promotion).held_until) == ("rolling_out", "")
+    scene.hub.run()
+    assert scene.phase(promotion) == "succeeded"
+    everything_replays(scene)
+
+
+def test_staging_is_held_by_windows_of_its_own_though_nobody_is_asked() -> None:
+    scene = _scene(**{"stages.0.windows": NEVER_NOW})
+    scene.register("1")
+    promotion = scene.start("1")
+    scene.hub.run(lambda: scene.phase(promotion) == "waiting_window")
+    assert scene.azure.standing("mlw-staging", "air-time-stg") == []
+    scene.hub.run(lambda: scene.phase(promotion) == "staging")
+    assert scene.clock.now().isoformat().startswith("2026-01-11T03:00")
 
 
 def test_who_breaks_the_glass_is_held_by_nothing() -> None:
