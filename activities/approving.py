@@ -68,12 +68,6 @@ def tally_votes(payload: dict) -> dict:
 
 
 @effect
-def superseded_by(payload: dict) -> dict:
-    """{"promotion"} -> {"by"}: the newer promotion that asks for the same place, or None."""
-    return {"by": app().ledger.approvals.superseded_by(payload["promotion"])}
-
-
-@effect
 def due_reviews(payload: dict) -> dict:
     """{} -> {"due": [{"promotion", "policy", "review_by"}]}: glasses that were broken and nobody has reviewed, the oldest 50."""
     due = app().ledger.voices.reviews_due()[:50]

@@ -32,7 +32,6 @@ class Activity(StrEnum):
     MAKE_PLAN = "make_plan"
     OPEN_APPROVAL = "open_approval"
     TALLY_VOTES = "tally_votes"
-    SUPERSEDED_BY = "superseded_by"
     DUE_REVIEWS = "due_reviews"
     WINDOW_STATE = "window_state"
     NOTIFY = "notify"

@@ -3,7 +3,6 @@
 A decision takes the link's token besides: it proves which plan was shown. What is refused is kept.
 """
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import azure.durable_functions as df
@@ -11,14 +10,14 @@ import azure.functions as func
 from pydantic import Field
 
 from functions.durable import intake
-from functions.http import Body, Call, Reply, serve
+from functions.http import Body, Call, Reply, moment, serve
 from functions.promotions import known
 from pilotage.bootstrap import App, app
 from pilotage.deciding import Ask, Decided, Deciding
 from pilotage.domain.access import Role
 from pilotage.domain.approval import Decision
 from pilotage.domain.policy import PromotionPolicy
-from pilotage.errors import Forbidden, Gone, InvalidInput, NotFound
+from pilotage.errors import Forbidden, Gone, NotFound
 from pilotage.messages import PromotionRow
 from pilotage.ports import LinkClaims
 
@@ -161,17 +160,6 @@ def review(req: func.HttpRequest) -> func.HttpResponse:
 def deciding_with(client: df.SyncDurableFunctionsClient) -> Deciding:
     """Decisions that wake their orchestration through this client."""
     return Deciding(app(), intake(client).wake)
-
-
-def moment(name: str, text: str) -> datetime:
-    """A time with a zone. Raises InvalidInput that names the field."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput(f"{name}: write an ISO time with a zone, such as 2026-12-31T12:00:00Z") from None
-    if found.tzinfo is None:
-        raise InvalidInput(f"{name}: say in which zone, such as 2026-12-31T12:00:00Z")
-    return found
 
 
 def _link(this: App, row: PromotionRow, call: Call, deciding: Deciding) -> LinkClaims:

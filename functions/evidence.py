@@ -8,7 +8,7 @@ import azure.functions as func
 from pydantic import Field
 
 from functions.explaining import gate_results
-from functions.http import Body, Call, Reply, serve
+from functions.http import Body, Call, Reply, moment, serve
 from functions.promotions import known
 from pilotage.bootstrap import App, app
 from pilotage.domain.access import Role
@@ -120,12 +120,7 @@ def _refuse_gate(this: App, row: PromotionRow, gate: str) -> None:
 
 
 def _expiry(text: str, now: datetime) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput(f"expires: {text!r} is not a time such as 2026-12-31T12:00:00Z") from None
-    if found.tzinfo is None:
-        raise InvalidInput("expires: the time has no zone: end it with Z or an offset such as +01:00")
+    found = moment("expires", text)
     if not now < found <= now + timedelta(days=LONGEST_DAYS):
         raise InvalidInput(f"expires: must be in the future, and within {LONGEST_DAYS} days: what should hold longer belongs in the policy")
     return found

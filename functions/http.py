@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -167,6 +168,17 @@ def _handle(request: func.HttpRequest, role: Role, handle: Callable[[Call], Repl
         return Reply(413, _error("too_large", f"the body has {len(payload)} bytes; the limit is {limit}"))
     return handle(Call(actor=actor, route=request.route_params, query=request.params, payload=payload,
                        address=_address(request)))
+
+
+def moment(name: str, text: str) -> datetime:
+    """A time with a zone. Raises InvalidInput that names the field."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(f"{name}: {text!r} is not a time such as 2026-12-31T12:00:00Z") from None
+    if found.tzinfo is None:
+        raise InvalidInput(f"{name}: the time has no zone: end it with Z or an offset such as +01:00")
+    return found
 
 
 def _token(request: func.HttpRequest) -> tuple[str | None, bool]:

@@ -43,6 +43,7 @@ def approval(ctx: task.OrchestrationContext, request: dict) -> Steps:
     alarm = ctx.create_timer(alarms[0][0]) if alarms else None
     counted = yield from _count(ctx, wanted, rule, final=False)
     telling: dict[task.Task[Any], str] = {}
+    rung = 0
     if counted["closed"] is None:
         # Announced beside the wait: a channel that is down, and its retries, must not hold a vote up.
         telling[_tell(ctx, wanted, "plan_changed" if wanted.changed else "awaiting_approval", 0)] = "announced"
@@ -54,7 +55,8 @@ def approval(ctx: task.OrchestrationContext, request: dict) -> Steps:
         if winner is alarm:
             kind = alarms.pop(0)[1]
             yield from evidence.fact(f"approval.{kind}", {"to": rule.escalate.to} if kind == "escalated" and rule.escalate else {})
-            telling[_tell(ctx, wanted, kind, len(alarms) + 1)] = f"{kind}.announced"
+            rung += 1
+            telling[_tell(ctx, wanted, kind, rung)] = f"{kind}.announced"
             alarm = ctx.create_timer(alarms[0][0]) if alarms else None
             continue
         # Also at expiry: a vote recorded in time counts.
@@ -88,7 +90,7 @@ def _alarms(wanted: ApprovalRequest, rule: ApprovalRule, expires_at: datetime) -
 
 def _count(ctx: task.OrchestrationContext, wanted: ApprovalRequest, rule: ApprovalRule, *, final: bool) -> Steps:
     return (yield from call(ctx, Activity.TALLY_VOTES, {
-        "request": wanted.model_copy(update={"cursor": wanted.cursor}).wire(), "at": iso(now(ctx)), "final": final,
+        "request": wanted.wire(), "at": iso(now(ctx)), "final": final,
         "review_by": _review_by(ctx, rule)}, PATIENT))
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Literal
+from datetime import datetime
 
 from pilotage.bootstrap import App
 from pilotage.domain.access import Actor, Role
@@ -103,8 +102,8 @@ class Deciding:
         request = self.shown(row, claims)
         vote = self._vote(actor, request, claims, ask)
         approvals = self._app.ledger.approvals
-        standing = self.standing(actor, request)
-        if standing.vote is None or not _repeats(standing.vote, vote):
+        standing = self._standing_vote(actor, request)
+        if standing is None or not vote.repeats(standing):
             self._refuse_late(row, request)
         stored, created = approvals.vote(vote)
         try:
@@ -194,9 +193,7 @@ class Deciding:
 
     def standing(self, actor: Actor, request: ApprovalRequest) -> Standing:
         """How a person stands to a request. Records nothing."""
-        mine = [vote for vote in self._app.ledger.approvals.votes(request) if vote.voter.casefold() == actor.object_id.casefold()]
-        last = mine[-1] if mine and mine[-1].decision is not Decision.WITHDRAW else None
-        glass = False
+        last, glass = self._standing_vote(actor, request), False
         try:
             self.require_approver(actor, request.team)
             self._may_break_glass(actor, request)
@@ -211,6 +208,11 @@ class Deciding:
         except Forbidden as error:
             return Standing(may=False, why_not=str(error), vote=last, may_break_glass=glass)
         return Standing(may=True, on_behalf_of=behalf, vote=last, may_break_glass=glass)
+
+    def _standing_vote(self, actor: Actor, request: ApprovalRequest) -> Vote | None:
+        """This person's act that stands; None when there is none, or it was withdrawn."""
+        mine = [vote for vote in self._app.ledger.approvals.votes(request) if vote.voter.casefold() == actor.object_id.casefold()]
+        return mine[-1] if mine and mine[-1].decision is not Decision.WITHDRAW else None
 
     def require_approver(self, actor: Actor, team: str | None) -> None:
         if not actor.has(Role.APPROVER, team):
@@ -232,7 +234,7 @@ class Deciding:
         letting = [rule for rule in rules if may_delegate(rule, actor.object_id, actor.groups)]
         if not letting:
             raise Forbidden(f"the policy {policy.name} does not name you, or does not let its approvers delegate (approval.delegation)")
-        now, longest = self._app.clock.now(), longest_delegation(self._app)
+        now, longest = self._app.clock.now(), self._app.policies.guardrails().max_delegation
         if to.casefold() == actor.object_id.casefold():
             raise InvalidInput("to: that is yourself; name the object id of who is to decide for you")
         if not now < until <= now + longest:
@@ -289,16 +291,3 @@ def waiting_for(ballot: Ballot, counted: Tally) -> str:
     if counted.broken_glass_by:
         parts.append(f"or {GLASS_QUORUM - len(counted.broken_glass_by)} more to break the glass")
     return ", ".join(parts) or "nothing"
-
-
-def longest_delegation(app: App) -> timedelta:
-    """How far ahead people may delegate, by the guardrails."""
-    return app.policies.guardrails().max_delegation
-
-
-def _repeats(one: Vote, two: Vote) -> bool:
-    return (one.decision, one.reason, one.reference, one.on_behalf_of) == (two.decision, two.reason, two.reference, two.on_behalf_of)
-
-
-Purpose = Literal["decide", "comment", "rollback"]
-"""What a page's form may do."""

@@ -50,6 +50,11 @@ class Vote(Frozen):
     cast_at: str
     """ISO time, UTC."""
 
+    def repeats(self, other: Vote) -> bool:
+        """True when it says what the other says, whenever and however it came."""
+        return (self.decision, self.reason, self.reference, self.on_behalf_of) == (
+            other.decision, other.reason, other.reference, other.on_behalf_of)
+
     @property
     def principal(self) -> str:
         """Whose word it is (folded)."""

@@ -83,7 +83,7 @@ class Approvals:
         """
         acts = self._acts(vote)
         last = acts[-1] if acts else None
-        if last is not None and _same(last, vote):
+        if last is not None and vote.repeats(last):
             self._take_in(last)
             return last, False
         stands = last is not None and last.decision is not Decision.WITHDRAW
@@ -97,7 +97,7 @@ class Approvals:
                 raise Conflict("this link has been used for a decision already: open the page again to decide anew")
         stored, created = self._promise(vote.model_copy(update={"number": len(acts)}))
         self._take_in(stored)
-        if not _same(stored, vote):
+        if not vote.repeats(stored):
             raise Conflict(f"{vote.voter} has decided {stored.decision.value} on this plan at the same moment")
         return stored, created
 
@@ -218,10 +218,6 @@ def _key(about: ApprovalRequest | Vote) -> str:
 
 def _act(about: Vote | Wake) -> str:
     return f"{about.voter.casefold()}/{about.number:03d}"
-
-
-def _same(one: Vote, two: Vote) -> bool:
-    return (one.decision, one.reason, one.reference, one.on_behalf_of) == (two.decision, two.reason, two.reference, two.on_behalf_of)
 
 
 def _plan(about: ApprovalRequest | Vote | Wake) -> str:
