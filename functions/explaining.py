@@ -21,9 +21,12 @@ def summary(row: PromotionRow) -> dict[str, Any]:
     return {**row.model_dump(mode="json", exclude=_INTERNAL), "terminal": PromotionPhase(row.phase).terminal}
 
 
-def explain(this: App, row: PromotionRow) -> dict[str, Any]:
-    """Everything that the ledger knows of a promotion: {..., "steps", "gates", "plan", "approval", "rollbacks", "passport"}."""
-    entries = this.ledger.passports.entries(row.id)
+def explain(this: App, row: PromotionRow, entries: list[Entry] | None = None) -> dict[str, Any]:
+    """Everything that the ledger knows of a promotion: {..., "steps", "gates", "plan", "approval", "rollbacks", "passport"}.
+
+    `entries` of its passport, where the caller has read them.
+    """
+    entries = this.ledger.passports.entries(row.id) if entries is None else entries
     return {
         **summary(row),
         "submitters": [submitter.model_dump(mode="json") for submitter in row.submitters],
@@ -69,10 +72,11 @@ def _approval(this: App, row: PromotionRow) -> dict[str, Any] | None:
     if request is None:
         return None
     closed = this.ledger.approvals.closed(request)
+    found = closed.tally if closed else tally(request.ballot, this.ledger.approvals.votes(request))
     about = request.model_dump(mode="json", include={"stage", "round", "plan_hash", "rule", "opened_at", "expires_at", "changed"})
     review = this.ledger.voices.review_of(row.id)
-    return {**about, "tally": counted(this, request), "outcome": closed.outcome if closed else None,
-            "waiting_for": None if closed else waiting_for(request.ballot, tally(request.ballot, this.ledger.approvals.votes(request))),
+    return {**about, "tally": found.model_dump(mode="json"), "outcome": closed.outcome if closed else None,
+            "waiting_for": None if closed else waiting_for(request.ballot, found),
             "review": review.model_dump(mode="json") if review else None}
 
 

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -33,17 +33,18 @@ from pilotage.errors import (
     PilotageError,
     StaleEpoch,
     Throttled,
+    TokenExpired,
     Unauthenticated,
     Unavailable,
 )
 
 log = logging.getLogger("pilotage.http")
 BODY_LIMIT = 64 * 1024
+SHEET_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+"""A report shows what it holds: it loads nothing, runs nothing and sends nothing."""
 PAGE_POLICY = ("default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; frame-ancestors 'none'; "
                "base-uri 'none'; form-action 'self'")
-"""A page shows what it holds: it loads and runs nothing but our own script, and sends its forms to us alone."""
-SIGN_IN = os.environ.get("WEBSITE_AUTH_ENABLED", "").casefold() == "true"
-"""Set by App Service where its authentication is on: then there is a page to sign in at."""
+"""A page loads and runs nothing but our own script, and sends its forms to us alone."""
 RETRY_AFTER = "10"
 """Seconds."""
 
@@ -112,6 +113,8 @@ class Reply:
     value: dict[str, Any] | str
     """JSON; a text is an HTML page."""
     headers: dict[str, str] = field(default_factory=dict)
+    sign_in: bool = False
+    """True when nobody is signed in, or not any more: the only refusals that signing in mends."""
 
 
 def serve(
@@ -127,19 +130,26 @@ def serve_page(request: func.HttpRequest, role: Role, handle: Callable[[Call], R
     A form is taken from our own pages only; that it was shown to this very person is what its ticket proves.
     """
     reply = _answered(request, role, handle, BODY_LIMIT, page=True)
-    if reply.status == 401 and request.method == "GET" and SIGN_IN:
+    if reply.sign_in and request.method == "GET" and _signs_in():
         return _respond(Reply(302, "", {"Location": f"/.auth/login/aad?post_login_redirect_uri={quote(_address(request), safe='')}"}))
     if isinstance(reply.value, dict):
         from pilotage.web import render_message
 
         told = reply.value["error"]
         reply = Reply(reply.status, render_message(reply.status, told["message"]), reply.headers)
-    return _respond(reply)
+    return _respond(reply, PAGE_POLICY)
+
+
+def _signs_in() -> bool:
+    """App Service says so where its authentication is on: then there is a page to sign in at."""
+    return os.environ.get("WEBSITE_AUTH_ENABLED", "").casefold() == "true"
 
 
 def _answered(request: func.HttpRequest, role: Role, handle: Callable[[Call], Reply], limit: int, *, page: bool) -> Reply:
     try:
         return _handle(request, role, handle, limit, page)
+    except Unauthenticated as error:
+        return replace(_refusal(error), sign_in=isinstance(error, TokenExpired) or _token(request)[0] is None)
     except PilotageError as error:
         return _refusal(error)
     except Exception:
@@ -210,6 +220,7 @@ def _address(request: func.HttpRequest) -> str:
 
 def _refusal(error: PilotageError) -> Reply:
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    told = Unauthenticated if isinstance(error, Unauthenticated) else type(error)
     headers = {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="pilotage", error="invalid_token"'
@@ -217,7 +228,7 @@ def _refusal(error: PilotageError) -> Reply:
         headers["Retry-After"] = RETRY_AFTER
     if status >= 500:
         log.warning("answered %d: %s: %s", status, type(error).__name__, error)
-    code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+    code = re.sub(r"(?<!^)(?=[A-Z])", "_", told.__name__).lower()
     return Reply(status, _error(code, str(error)), headers)
 
 
@@ -225,12 +236,12 @@ def _error(code: str, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message}}
 
 
-def _respond(reply: Reply) -> func.HttpResponse:
+def _respond(reply: Reply, policy: str = SHEET_POLICY) -> func.HttpResponse:
     page = isinstance(reply.value, str)
     usual = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     if page:
         # Links carry tokens in their query: no other site is told where a reader came from.
-        usual |= {"Content-Security-Policy": PAGE_POLICY, "Referrer-Policy": "same-origin"}
+        usual |= {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
     return func.HttpResponse(
         reply.value if isinstance(reply.value, str) else json.dumps(reply.value, ensure_ascii=False), status_code=reply.status,
         mimetype=reply.headers.get("Content-Type", "text/html" if page else "application/json").partition(";")[0], charset="utf-8",

@@ -72,10 +72,10 @@ def promotion_page(req: func.HttpRequest) -> func.HttpResponse:
         from pilotage.web import render_promotion
 
         this, row = app(), known(call, Role.READER)
-        may = call.actor.has(Role.OPERATOR, row.team) and PromotionPhase(row.phase).touches_production \
-            and row.phase != PromotionPhase.ROLLED_BACK
+        phase = PromotionPhase(row.phase)
+        may = call.actor.has(Role.OPERATOR, row.team) and phase.touches_production and phase is not PromotionPhase.ROLLED_BACK
         form = this.tickets.issue_form(_about(row), call.actor.object_id, "rollback", this.clock.now() + FORM_LASTS) if may else ""
-        return _page(req, render_promotion(promotion(this, row, form)), live=not may)
+        return _page(req, render_promotion(promotion(this, row, form, live=not phase.terminal)), tagged=not may)
 
     return serve_page(req, Role.READER, handle)
 
@@ -113,7 +113,7 @@ def review_page(req: func.HttpRequest) -> func.HttpResponse:
             raise
         standing = deciding.standing(call.actor, asked)
         view = review(this, row, asked, standing, _forms(this, call, asked, standing), call.address, _said(call))
-        return _page(req, render_review(view))
+        return _page(req, render_review(view), tagged=False)
 
     return serve_page(req, Role.READER, handle)
 
@@ -132,10 +132,12 @@ def review_form(req: func.HttpRequest, client: df.SyncDurableFunctionsClient) ->
         except (Forbidden, Gone) as error:
             deciding.refused(call.actor, row.id, body.decision, error)
             raise
-        this.ledger.voices.use_form(claims.nonce, {"promotion": row.id, "by": call.actor.object_id, **body.model_dump(exclude={"form"})})
+        if body.decision == "comment" and not body.text:
+            raise InvalidInput("text is missing: write what you want to say")
+        # What is refused for its reason may be sent again with one; another decision, or another comment, takes another form.
+        use: dict[str, object] = {"promotion": row.id, "by": call.actor.object_id, "decision": body.decision, "text": body.text}
+        this.ledger.voices.use_form(claims.nonce, use)
         if body.decision == "comment":
-            if not body.text:
-                raise InvalidInput("text is missing: write what you want to say")
             deciding.comment(call.actor, row, body.text)
         else:
             deciding.decide(call.actor, row, claims, Ask(decision=Decision(body.decision), reason=body.reason, reference=body.reference))
@@ -157,12 +159,14 @@ def live_js(req: func.HttpRequest) -> func.HttpResponse:
     return serve_page(req, Role.READER, handle)
 
 
-def _page(req: func.HttpRequest, html: str, *, live: bool = True) -> Reply:
+def _page(req: func.HttpRequest, html: str, *, tagged: bool = True) -> Reply:
     """A page with its tag; 304 where the reader has it already. One with a form of its own differs each time."""
+    if not tagged:
+        return Reply(200, html)
     tag = f'"{hashlib.sha256(html.encode()).hexdigest()[:32]}"'
-    if live and req.headers.get("If-None-Match") == tag:
+    if req.headers.get("If-None-Match") == tag:
         return Reply(304, "", {"ETag": tag})
-    return Reply(200, html, {"ETag": tag} if live else {})
+    return Reply(200, html, {"ETag": tag})
 
 
 def _about(row: PromotionRow) -> LinkClaims:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from functions.explaining import counted, explain
+from functions.explaining import counted, explain, gate_results
 from pilotage.bootstrap import App
 from pilotage.deciding import Standing, told, waiting_for
 from pilotage.domain import durations
 from pilotage.domain.approval import tally
-from pilotage.domain.passport import CLOSING, Entry, verify_chain
+from pilotage.domain.passport import CLOSING, Entry
 from pilotage.domain.phase import PromotionPhase
 from pilotage.messages import ApprovalRequest, PromotionRow
 from pilotage.planning import prospects
@@ -23,21 +23,22 @@ Facts = dict[str, str]
 
 def overview(this: App, rows: Sequence[PromotionRow], shown: int, filters: Facts) -> dict[str, Any]:
     """The view of render_overview over every row that the reader may see."""
+    seen = {row.id for row in rows}
     return {
         "rows": [{**row.model_dump(mode="json", include={"id", "model", "version", "phase", "policy", "workspace", "endpoint", "message"}),
                   "created_at": short(row.created_at), "stations": stations(row.phase, row.plan_hash)} for row in rows[:shown]],
         "total": len(rows), "counts": dict(sorted(Counter(row.phase for row in rows).items())), "filters": filters,
         "phases": [phase.value for phase in PromotionPhase],
         "failing": [item for item in this.ledger.channels.health() if item["failures"]],
-        "due": [item for item in this.ledger.voices.reviews_due() if any(row.id == item["promotion"] for row in rows)],
+        "due": [item for item in this.ledger.voices.reviews_due() if item["promotion"] in seen],
     }
 
 
-def promotion(this: App, row: PromotionRow, rollback_form: str) -> dict[str, Any]:
+def promotion(this: App, row: PromotionRow, rollback_form: str, *, live: bool) -> dict[str, Any]:
     """The view of render_promotion."""
-    found, entries = explain(this, row), this.ledger.passports.entries(row.id)
-    asked = this.ledger.approvals.current(row.id)
-    problems = verify_chain(entries)
+    entries = this.ledger.passports.entries(row.id)
+    found, asked = explain(this, row, entries), this.ledger.approvals.current(row.id)
+    problems = found["passport"]["problems"]
     state_told = "closed" if entries and entries[-1].kind == CLOSING else "still open"
     facts = {"promotion": row.id, "model": f"{row.model}:{row.version}", "policy": row.policy, "attempt": str(row.attempt),
              "target": f"{row.workspace}/{row.endpoint} {row.deployment}".strip(), "started": short(row.created_at),
@@ -50,7 +51,7 @@ def promotion(this: App, row: PromotionRow, rollback_form: str) -> dict[str, Any
                        + str((item["result"] or {}).get("message", "under way"))} for item in found["rollbacks"]],
         "evidence": f"{len(entries)} entries, {state_told}, "
                     + (f"NOT INTACT: {'; '.join(problems)}" if problems else "the chain is whole"),
-        "rollback_form": rollback_form,
+        "rollback_form": rollback_form, "live": live,
     }
 
 
@@ -60,7 +61,7 @@ def review(
     """The view of render_review."""
     closed = this.ledger.approvals.closed(asked)
     votes = this.ledger.approvals.votes(asked)
-    results = list(explain(this, row)["gates"])
+    results = gate_results(this, row.id)
     rule = asked.ballot.rule
     return {
         "title": f"{row.model}:{row.version} for {asked.plan.workspace}/{asked.plan.endpoint}", "promotion": row.id, "told": said,
@@ -128,7 +129,7 @@ def times(entries: Sequence[Entry], now: datetime) -> Facts:
 
 
 def differences(this: App, row: PromotionRow, asked: ApprovalRequest) -> list[dict[str, Any]]:
-    """What is asked for against what serves now: version, files, environment, data, policy, gates' words, signature of the card."""
+    """What is asked for against what serves now: version, files, environment, data, policy, gates' words, tags."""
     endpoint = this.ledger.endpoints.get(asked.plan.workspace, asked.plan.endpoint)
     live = endpoint.live if endpoint else None
     if live is None:

@@ -78,6 +78,10 @@ class Unauthenticated(PilotageError):
     """The bearer token is missing, expired or not signed by the configured issuer."""
 
 
+class TokenExpired(Unauthenticated):
+    """The bearer token has expired; signing in again gives a new one."""
+
+
 class Forbidden(PilotageError):
     """The caller is known, and may not do this."""
 

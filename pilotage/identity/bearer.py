@@ -5,7 +5,7 @@ from __future__ import annotations
 import jwt
 
 from pilotage.domain.access import Actor
-from pilotage.errors import Unauthenticated
+from pilotage.errors import TokenExpired, Unauthenticated
 from pilotage.identity.keys import SigningKeys
 
 LEEWAY = 30
@@ -36,7 +36,7 @@ class BearerIdentity:
                 token.strip(), self._keys.key(header["kid"]), algorithms=["RS256"], audience=self._audience,
                 issuer=self._issuer, leeway=LEEWAY, options={"require": ["exp", "iat", "nbf", "iss", "aud"]})
         except jwt.ExpiredSignatureError:
-            raise Unauthenticated("the token has expired") from None
+            raise TokenExpired("the token has expired") from None
         except jwt.InvalidAudienceError:
             raise Unauthenticated(f"the token is not for {self._audience}") from None
         except jwt.InvalidIssuerError:

@@ -1,5 +1,5 @@
 // Brings the parts of the page that are marked data-live up to date, while somebody looks. Without it the page is whole.
-const EVERY = 5000;
+const EVERY = 10000;
 let tag = null;
 
 async function refresh() {
