@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from pilotage.errors import PilotageError, Throttled, Unavailable
 from pilotage.planning import prospects
 from pilotage.ports import LinkClaims, Notification
 
+log = logging.getLogger("pilotage.notify")
 DECISIONS = ("awaiting_approval", "plan_changed", "reminder", "escalated")
 """Kinds that ask for a decision, and so carry a link."""
 
@@ -28,7 +30,11 @@ def notify(payload: dict) -> dict:
     notification = _notification(this, payload)
     found: dict[str, str] = {}
     failing: list[str] = []
-    for channel in this.notifier.names(list(payload.get("channels") or [])):
+    channels = this.notifier.names(list(payload.get("channels") or []))
+    if not channels:
+        log.warning("neither PILOTAGE_NOTIFY_CHANNELS nor PILOTAGE_NOTIFY_WEBHOOK is set; not told: %s (%s, %s)",
+                    payload["title"], payload["kind"], promotion)
+    for channel in channels:
         if this.ledger.channels.told(promotion, key, channel):
             this.ledger.channels.note(promotion, key, channel, at)  # a crash may have come between the note and the channel's row
             found[channel] = "told before"

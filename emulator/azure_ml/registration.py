@@ -1,7 +1,7 @@
 """Registering a version of an asset: what is kept, what may change later, and the event of it.
 
-A version's path and definition never change once registered; tags, properties, description, stage and
-archiving do. Ids are written as a workspace or a registry writes them.
+A version's path and definition never change once registered; tags, description, stage and archiving do.
+Properties can be added, not changed or taken away. Ids are written as a workspace or a registry writes them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from emulator.azure_ml import naming
 from emulator.azure_ml import request_fields as fields
 from emulator.azure_ml.asset_kinds import DATA, MODELS, AssetKind
-from emulator.azure_ml.errors import AzureMlError
+from emulator.azure_ml.errors import AzureMlError, ValidationError
 from emulator.azure_ml.locations import BlobLocation
 from emulator.azure_ml.resource import PROVIDER, Scope
 from emulator.azure_ml.store import Resource, ResourceStore
@@ -68,6 +68,7 @@ async def register(
         else:
             _refuse_changes(azure_ml, kind, scope, old, given)
             settled = {**old["properties"], **given}
+            settled["properties"] = {**old["properties"]["properties"], **fields.texts(settled, "properties", "properties.")}
             if kind.path is not None:
                 settled[kind.path] = old["properties"][kind.path]
         if kind is not DATA:  # the one asset without a provisioning state
@@ -177,6 +178,9 @@ def _refuse_changes(
     for fixed in kind.fixed:
         if fixed in given and given[fixed] != kept.get(fixed):
             raise kind.refusal(name, version, fixed)
+    for label, value in fields.texts(given, "properties", "properties.").items():
+        if kept["properties"].get(label, value) != value:
+            raise ValidationError(f"The property {label} of {name}:{version} is immutable.", code="UserError")
     if kind.path is None or given.get(kind.path, kept[kind.path]) == kept[kind.path]:
         return
     try:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BLOB_ROLE = "Storage Blob Data Contributor"
 TABLE_ROLE = "Storage Table Data Contributor"
+IMMUTABLE = "BlobImmutableDueToPolicy"
 TIMEOUT = 20
 """Seconds to connect, and to wait for the first byte."""
 # The blob client would wait 15 s before its first retry; Event Grid waits 30 s for the whole answer.
@@ -55,7 +56,7 @@ class BlobRecords:
 
     def create(self, name: str, content: bytes) -> bool:
         """True: created. False: it exists with the same bytes. Raises Conflict when the bytes differ."""
-        from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+        from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
         with azure_errors(f"write record {name}", BLOB_ROLE):
             try:
@@ -67,6 +68,10 @@ class BlobRecords:
                 return True
             except ResourceExistsError:
                 pass
+            except HttpResponseError as error:
+                # Where an immutability policy holds, what is there may be refused under its name before the condition's.
+                if str(getattr(error, "error_code", "")) != IMMUTABLE:
+                    raise
         if self.read(name) == content:
             return False
         raise Conflict(f"record {name} exists with another content")

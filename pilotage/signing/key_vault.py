@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,24 +13,29 @@ from pilotage.domain.signatures import Jwk, Signature, es256_jwk, thumbprint
 from pilotage.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
     from azure.keyvault.keys.crypto import CryptographyClient
 
 ROLE = "Key Vault Crypto User"
-TIMEOUT = 20
-"""Seconds."""
+# Every caller tries again by itself, for hours; a rollback goes on unsigned, and must not wait for the SDK's ten attempts.
+PATIENCE: dict[str, Any] = {"connection_timeout": 5, "read_timeout": 10, "retry_total": 1, "retry_backoff_max": 1}
+"""Seconds, and attempts after the first."""
 
 
 class KeyVaultKey:
-    """`Signer` with a P-256 key by its id with version, such as https://kv.vault.azure.net/keys/pilotage-passport/0123."""
+    """`Signer` with a P-256 key by its id with version, such as https://kv.vault.azure.net/keys/pilotage-passport/0123.
 
-    def __init__(self, key_id: str) -> None:
-        self._key_id = key_id
+    `options` go to the SDK's clients.
+    """
+
+    def __init__(self, key_id: str, as_whom: Callable[[], TokenCredential] = credential, **options: Any) -> None:
+        self._key_id, self._as_whom, self._options = key_id, as_whom, PATIENCE | options
 
     @cached_property
     def _client(self) -> CryptographyClient:
         from azure.keyvault.keys.crypto import CryptographyClient
 
-        return CryptographyClient(self._key_id, credential(), connection_timeout=TIMEOUT, read_timeout=TIMEOUT)
+        return CryptographyClient(self._key_id, self._as_whom(), **self._options)
 
     @cached_property
     def _jwk(self) -> Jwk:
@@ -40,7 +46,7 @@ class KeyVaultKey:
         if not version:
             raise InvalidInput("PILOTAGE_SIGNING_KEY_ID names no version: what was signed must say by which version, so name one")
         with azure_errors(f"read the key {name}", ROLE):
-            key: Any = KeyClient(vault, credential(), connection_timeout=TIMEOUT, read_timeout=TIMEOUT).get_key(name, version).key
+            key: Any = KeyClient(vault, self._as_whom(), **self._options).get_key(name, version).key
         if str(getattr(key.crv, "value", key.crv)) != "P-256":
             raise InvalidInput(f"PILOTAGE_SIGNING_KEY_ID: the key {name} is no P-256 key")
         return es256_jwk(int.from_bytes(key.x), int.from_bytes(key.y))

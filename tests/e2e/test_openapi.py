@@ -15,7 +15,8 @@ from pilotage import bootstrap
 from pilotage.domain.access import Actor
 from pilotage.domain.phase import PromotionPhase
 from tests.support.desk import Desk
-from tests.support.pages_host import pages_host
+from tests.support.http_host import serving
+from tests.support.routes import DurableClient
 
 pytestmark = pytest.mark.xdist_group("openapi")
 ROLES = [f"Pilotage.{role}" for role in ("Reader", "Operator", "Approver", "Admin")]
@@ -29,7 +30,7 @@ def address() -> Iterator[str]:
     desk.identity.actors["root"] = Actor(object_id="oid-root", roles=ROLES, groups=["ml-leads"])
     desk.open_approval(desk.promotion(PromotionPhase.AWAITING_APPROVAL))
     bootstrap.use(desk.app())
-    with pages_host(desk.orchestrator) as found:
+    with serving(DurableClient(desk.orchestrator)) as found:
         yield found
     bootstrap.use(None)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import httpx
 import pytest
@@ -16,8 +16,9 @@ from pilotage import bootstrap
 from pilotage.domain.access import Actor
 from pilotage.domain.approval import Decision
 from tests.support import browser as chromium
+from tests.support.http_host import serving
 from tests.support.memory import StaticIdentity
-from tests.support.pages_host import pages_host
+from tests.support.routes import DurableClient
 from tests.support.scene import Scene, policy
 
 pytestmark = pytest.mark.xdist_group("pages")
@@ -71,7 +72,7 @@ def house() -> Iterator[House]:
     asked = scene.start("2")
     scene.hub.run(lambda: "fact approval.announced" in scene.steps(asked))
     bootstrap.use(scene.app(identity=StaticIdentity(PEOPLE)))
-    with pages_host(scene.hub) as address:
+    with serving(DurableClient(cast(Any, scene.hub))) as address:
         yield House(scene, address, live, asked)
     bootstrap.use(None)
 
@@ -217,7 +218,9 @@ def test_a_form_that_is_not_ours_is_refused(
     answer = httpx.post(house.link, data=form, headers=headers, cookies={"who": who} if who else {})
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"].startswith("text/html")
-    assert house.scene.ledger.approvals.votes(house.scene.ledger.approvals.current(house.asked)) == []  # type: ignore[arg-type]
+    asked = house.scene.ledger.approvals.current(house.asked)
+    assert asked is not None
+    assert house.scene.ledger.approvals.votes(asked) == []
 
 
 def test_a_form_is_good_once_and_a_session_opens_no_route_of_the_api(house: House) -> None:

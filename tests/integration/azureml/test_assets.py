@@ -13,7 +13,7 @@ import pytest
 from pilotage.azureml import WorkspaceModelRegistry
 from pilotage.azureml.artifacts import CHUNK
 from pilotage.domain.assets import ArtifactDigest, AssetRef, BlobDigest
-from pilotage.errors import InvalidInput, NotFound, PermissionDenied, Throttled, Unavailable
+from pilotage.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Throttled, Unavailable
 from tests.support.light_model import write
 from tests.support.platform import LivePlatform, wait_for
 
@@ -161,6 +161,30 @@ def test_only_what_is_in_a_workspace_is_copied(registry: WorkspaceModelRegistry)
         registry.begin_share_model(dev("none"), shared("none"))
     with pytest.raises(InvalidInput):
         registry.begin_share_model(shared("m"), shared("m"))
+
+
+def test_a_digest_is_put_on_a_version_in_the_registry_and_stays(
+    registry: WorkspaceModelRegistry, ada: MLClient, tmp_path: Path
+) -> None:
+    from azure.ai.ml.entities import Model
+
+    name = f"stamped-{uuid4().hex[:8]}"
+    ada.models.create_or_update(Model(name=name, version="1", path=str(write(tmp_path / "m")), type="mlflow_model",
+                                      properties={"by": "ada"}))
+    at = shared(name)
+    registry.begin_share_model(dev(name), at)
+    wait_for("the copy", lambda: _present(registry, at))
+    before = registry.model(at)
+    registry.stamp(at, {"pilotage.passport": "sha256:01", "pilotage.promotion": "p"})
+    registry.stamp(at, {"pilotage.passport": "sha256:01"})
+    with pytest.raises(Conflict, match=r"pilotage\.passport with another text"):
+        registry.stamp(at, {"pilotage.passport": "sha256:02", "more": "x"})
+    after = registry.model(at)
+    assert after.properties == {**before.properties, "pilotage.passport": "sha256:01", "pilotage.promotion": "p"}
+    assert after.model_copy(update={"properties": before.properties}) == before, "nothing else of it changes"
+    assert registry.model_digest(at) == registry.model_digest(dev(name))
+    with pytest.raises(NotFound):
+        registry.stamp(shared("none"), {"a": "b"})
 
 
 # --- labels ---------------------------------------------------------------------------------------

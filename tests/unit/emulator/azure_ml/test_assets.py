@@ -53,6 +53,17 @@ async def test_changing_keeps_who_made_it(local: LocalAzureMl) -> None:
     assert after["systemData"]["lastModifiedAt"] > before["systemData"]["lastModifiedAt"]
 
 
+async def test_properties_can_be_added_and_never_changed(local: LocalAzureMl) -> None:
+    for url in (MODEL, f"{REGISTRY}/models/m/versions/1"):
+        location = URI if url == MODEL else "https://acct.blob.core.windows.net/c/m"
+        await local.put(url, modelUri=location, properties={"a": "1"})
+        assert (await local.put(url, modelUri=location, properties={"a": "1", "b": "2"})).status_code in (200, 202)
+        refused = await local.put(url, modelUri=location, properties={"a": "other", "b": "2"})
+        assert (refused.status_code, "The property a of m:1 is immutable" in refused.text) == (400, True)
+        await local.put(url, modelUri=location, properties={"c": "3"}, tags={"t": "changed"})
+        assert (await local.http.get(url)).json()["properties"]["properties"] == {"a": "1", "b": "2", "c": "3"}, "none is taken away"
+
+
 async def test_the_same_place_in_another_form_is_no_change(local: LocalAzureMl) -> None:
     first = (await local.put(MODEL, modelUri=URI)).json()
     location = local.service.locations.blob(URI, local.service.scopes.workspace("dev"))
