@@ -126,17 +126,17 @@ def review_form(req: func.HttpRequest, client: df.SyncDurableFunctionsClient) ->
     def handle(call: Call) -> Reply:
         this, row = app(), known(call, Role.READER)
         body = call.form(ReviewForm)
-        deciding = deciding_with(client)
-        try:
-            claims = _form(this, call, row, body.form, "comment" if body.decision == "comment" else "decide")
-        except (Forbidden, Gone) as error:
-            deciding.refused(call.actor, row.id, body.decision, error)
-            raise
         if body.decision == "comment" and not body.text:
             raise InvalidInput("text is missing: write what you want to say")
+        deciding = deciding_with(client)
         # What is refused for its reason may be sent again with one; another decision, or another comment, takes another form.
         use: dict[str, object] = {"promotion": row.id, "by": call.actor.object_id, "decision": body.decision, "text": body.text}
-        this.ledger.voices.use_form(claims.nonce, use)
+        try:
+            claims = _form(this, call, row, body.form, "comment" if body.decision == "comment" else "decide")
+            this.ledger.voices.use_form(claims.nonce, use)
+        except (Forbidden, Conflict, Gone) as error:
+            deciding.refused(call.actor, row.id, body.decision, error)
+            raise
         if body.decision == "comment":
             deciding.comment(call.actor, row, body.text)
         else:

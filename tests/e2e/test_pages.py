@@ -230,6 +230,7 @@ def test_a_form_is_good_once_and_a_session_opens_no_route_of_the_api(house: Hous
     assert httpx.post(house.link, data=form, cookies=cookies).status_code == 303, "the same again is one decision"
     replay = httpx.post(house.link, data=form | {"decision": "withdraw"}, cookies=cookies)
     assert (replay.status_code, "sent already" in replay.text) == (409, True)
+    assert [(kept.status, kept.attempted) for kept in house.scene.ledger.voices.refusals(house.asked)] == [(409, "withdraw")]
     api = httpx.post(f"{house.address}/api/promotions/{house.live}/rollback", json={"reason": "x"}, cookies=cookies)
     assert (api.status_code, api.json()["error"]["code"]) == (403, "forbidden")
     house.scene.clock.advance(timedelta(hours=2))
