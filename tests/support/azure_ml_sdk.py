@@ -27,6 +27,10 @@ class Sdk:
         return self._workspace("DEV")
 
     @cached_property
+    def staging(self) -> MLClient:
+        return self._workspace("STAGING")
+
+    @cached_property
     def prod(self) -> MLClient:
         return self._workspace("PROD")
 

@@ -191,7 +191,8 @@ class Scene:
         self.sdk.dev.compute.begin_delete(self.name).result()
 
     def job_list(self) -> None:
-        list(self.sdk.dev.jobs.list(max_results=1))
+        # Where no other test has jobs: a pipeline among those listed would make the SDK read its workspace, once a client.
+        list(self.sdk.staging.jobs.list(max_results=1))
 
     def schedule_create(self) -> None:
         from azure.ai.ml import dsl
@@ -288,7 +289,7 @@ def asked(sdk_platform: LivePlatform, tmp_path_factory: pytest.TempPathFactory) 
         # The SDK keeps the deployment that anybody has named before in a dict of its module.
         patch.delitem(EndpointInvokeFields.DEFAULT_HEADER, EndpointInvokeFields.MODEL_DEPLOYMENT, raising=False)
         sdk = Sdk(sdk_platform)
-        _ = sdk.dev, sdk.prod, sdk.registry  # what making a client asks is no operation's
+        _ = sdk.dev, sdk.staging, sdk.prod, sdk.registry  # what making a client asks is no operation's
         scene = Scene(sdk, name, tmp_path_factory.mktemp("golden"))
         for operation in OPERATIONS:
             before = max((entry["seq"] for entry in sdk_platform.journal()), default=0)
