@@ -13,8 +13,8 @@ from pilotage.domain.gates import GateResult
 from pilotage.domain.policy import ApprovalRule, PromotionPolicy
 from pilotage.domain.waivers import apply_waivers
 from pilotage.gates.carrying import carried, may_carry
-from pilotage.gates.interface import GateJob
 from pilotage.gates.measuring import Measurement
+from pilotage.gates.moving import JobRules
 from pilotage.messages import GateRequest
 
 log = logging.getLogger("pilotage.gates")
@@ -30,10 +30,10 @@ def begin_gate(payload: dict) -> dict:
         if promotion != measurement.wanted.promotion and gates.read(result.report) is not None:
             return {"result": carried(result, promotion, measurement.spec.severity).model_dump(mode="json")}
     found = measurement.begin()
-    if isinstance(found, GateJob):
-        measurement.submit(app().jobs, found)
-        return {"result": None, "job": measurement.job, "workspace": measurement.workspace}
-    return {"result": _keep(measurement, found)}
+    if isinstance(found, GateResult):
+        return {"result": _keep(measurement, found)}
+    measurement.submit(app().jobs, found)
+    return {"result": None, "job": measurement.job, "workspace": measurement.workspace}
 
 
 @effect
@@ -67,7 +67,9 @@ def run_check(payload: dict) -> dict:
 
 def _measurement(payload: dict) -> Measurement:
     this = app()
-    return Measurement.of(GateRequest.read(payload), this.registry, this.deployments, this.clock)
+    told = this.settings
+    rules = JobRules(limit=told.gates_data_limit, environment=told.gates_environment, compute=told.gates_compute)
+    return Measurement.of(GateRequest.read(payload), this.registry, this.deployments, this.clock, rules)
 
 
 def _keep(measurement: Measurement, result: GateResult) -> dict[str, Any]:

@@ -38,6 +38,9 @@ param signInClientId string = ''
 @secure()
 param notifyChannels string = ''
 
+@description('Environment asset with the libraries of gates, for those that run as jobs (infra/gates); empty for none.')
+param gatesEnvironment string = ''
+
 @description('Set to true after the first deployment of the code: Event Grid validates the triggers when it subscribes.')
 param subscribe bool = false
 
@@ -203,6 +206,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         { name: 'PILOTAGE_SIGNING_KEY_ID', value: passportKey.properties.keyUriWithVersion }
         { name: 'PILOTAGE_NOTIFY_WEBHOOK', value: notifyWebhook }
         { name: 'PILOTAGE_NOTIFY_CHANNELS', value: notifyChannels }
+        { name: 'PILOTAGE_GATES_ENVIRONMENT', value: gatesEnvironment }
         { name: 'PILOTAGE_OUTBOX_SCHEDULE', value: '0 */1 * * * *' }
         { name: 'PILOTAGE_SWEEP_SCHEDULE', value: '0 */15 * * * *' }
       ]

@@ -37,6 +37,7 @@ def run(
     """
     from pilotage.azureml import Connections, OnlineDeployments, PipelineJobs, WorkspaceModelRegistry
     from pilotage.clock import SystemClock
+    from pilotage.gates.moving import JobRules
     from pilotage.rehearsal import Rehearsal
     from pilotage.settings import AzureSettings
 
@@ -47,11 +48,14 @@ def run(
         if loaded.problems or not loaded.policies:
             raise InvalidInput("; ".join(map(str, loaded.problems)) or f"{policy} holds no policy")
         rules = loaded.policies[0]
-        connections = Connections(AzureSettings.from_environment())
+        settings = AzureSettings.from_environment()
+        connections = Connections(settings)
         registry = WorkspaceModelRegistry(connections, dict)
         home = workspace or rules.home
+        moving = JobRules(settings.gates_data_limit, settings.gates_environment, settings.gates_compute)
         rehearsal = Rehearsal(rules, home, registry, OnlineDeployments(connections), PipelineJobs(connections), SystemClock(),
-                              endpoint=endpoint, keep=keep, told=lambda text: progress.print(f"  {text}", markup=False))
+                              endpoint=endpoint, keep=keep, rules=moving,
+                              told=lambda text: progress.print(f"  {text}", markup=False))
         ref, uploaded = _model(model, home, registry)
         try:
             results = rehearsal.run(ref, gate or ())

@@ -203,11 +203,46 @@ class ProgramSpec(Frozen):
     experiment: str
 
 
+class ProgramStep(Frozen):
+    """One program of ours in a job of several."""
+
+    name: str
+    program: str
+    """Folder with the code, on this machine."""
+    command: str
+    environment: str
+    """Asset id."""
+    inputs: dict[str, str]
+    """Input of the step -> input or document of the job, or `step.output` of a step before it."""
+    outputs: list[str]
+    """Folders that it writes."""
+
+
+class StepsSpec(Frozen):
+    """Programs of ours that run one after the other as one job, each in its own environment."""
+
+    workspace: str
+    name: str
+    steps: list[ProgramStep]
+    """The last one's output `result` is read back."""
+    inputs: dict[str, tuple[str, str]]
+    """Name -> (type, asset id)."""
+    documents: dict[str, str] = {}
+    """Name -> text of a file that is uploaded with the job."""
+    timeout: int
+    """Seconds after which Azure ends a step."""
+    compute: str
+    tags: dict[str, str] = {}
+    experiment: str
+
+
 class JobState(Frozen):
     name: str
     status: str
     """Azure ML's word: NotStarted, Running, Completed, Failed, Canceled, ..."""
     message: str = ""
+    link: str = ""
+    """Its page in the studio."""
 
     @property
     def terminal(self) -> bool:
@@ -222,6 +257,9 @@ class Jobs(Protocol):
 
     def begin_program(self, spec: ProgramSpec) -> None:
         """Submit; does nothing when the job exists. The program's folder is uploaded with it."""
+
+    def begin_steps(self, spec: StepsSpec) -> None:
+        """As `begin_program`, of several programs."""
 
     def written(self, workspace: str, name: str, limit: int) -> list[tuple[str, bytes]]:
         """(path, content) of what a job wrote into the output that is read back, sorted; empty when it wrote nothing.

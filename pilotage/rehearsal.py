@@ -21,8 +21,8 @@ from pilotage.domain.gates import GateOutcome, GateResult
 from pilotage.domain.names import slug
 from pilotage.domain.policy import Gate, PromotionPolicy
 from pilotage.errors import InvalidInput, OperationFailed, PilotageError, Unavailable
-from pilotage.gates.interface import GateJob
 from pilotage.gates.measuring import Measurement
+from pilotage.gates.moving import JobRules
 from pilotage.messages import GateRequest
 from pilotage.ports import Clock, Deployments, DeploymentSpec, Jobs, ModelRegistry
 
@@ -44,6 +44,7 @@ class Rehearsal:
     endpoint: str | None = None
     """An endpoint that is there; None: one is made for the rehearsal, and deleted."""
     keep: bool = False
+    rules: JobRules = field(default_factory=JobRules)
     told: Callable[[str], None] = lambda text: None
     wait: Callable[[float], None] = time.sleep
     _own: bool = field(default=False, init=False)
@@ -152,9 +153,9 @@ class Rehearsal:
 
     def _measure(self, request: GateRequest) -> GateResult:
         try:
-            measurement = Measurement.of(request, self.registry, self.deployments, self.clock)
+            measurement = Measurement.of(request, self.registry, self.deployments, self.clock, self.rules)
             found = self._patiently(measurement.begin)
-            if isinstance(found, GateJob):
+            if not isinstance(found, GateResult):
                 measurement.submit(self.jobs, found)
                 self.told(f"{request.name}: job {measurement.job} in {measurement.workspace}")
                 try:

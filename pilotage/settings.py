@@ -62,6 +62,13 @@ class AzureSettings(BaseModel):
         None, alias="PILOTAGE_REGISTRY_CLIENT_ID", description="client id of the identity that writes to registries, or nothing")
     cloud_metadata_url: Url | None = Field(
         None, alias="ARM_CLOUD_METADATA_URL", description="where the cloud's endpoints are published, for clouds other than the public one")
+    gates_data_limit: Annotated[int, Field(ge=1)] = Field(
+        32 * 1024 * 1024, alias="PILOTAGE_GATES_DATA_LIMIT",
+        description="bytes of data, such as 33554432: a gate with more runs as an Azure ML job instead of in the function")
+    gates_environment: Annotated[str, StringConstraints(pattern=r"^azureml:\S+$")] | None = Field(
+        None, alias="PILOTAGE_GATES_ENVIRONMENT",
+        description="an environment asset with the gates' libraries, such as azureml:pilotage-gates@latest, or nothing")
+    gates_compute: Text = Field("cpu-cluster", alias="PILOTAGE_GATES_COMPUTE", description="the compute on which such jobs run")
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:

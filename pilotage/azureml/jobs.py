@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pilotage.azure_errors import azure_errors
@@ -15,7 +17,7 @@ from pilotage.azureml.locations import DatastorePath, parse_location
 from pilotage.azureml.sdk import word
 from pilotage.domain.assets import AssetRef
 from pilotage.errors import Busy, Conflict, InvalidInput, NotFound
-from pilotage.ports import JobSpec, JobState, ProgramSpec
+from pilotage.ports import JobSpec, JobState, ProgramSpec, StepsSpec
 
 if TYPE_CHECKING:
     from azure.ai.ml import MLClient
@@ -78,6 +80,19 @@ class PipelineJobs:
             job.set_limits(timeout=spec.timeout)
             client.jobs.create_or_update(job)
 
+    def begin_steps(self, spec: StepsSpec) -> None:
+        """Submit; does nothing when the job is there. Raises NotFound for an unknown environment or input, Conflict as `begin`."""
+        from azure.ai.ml.entities import PipelineJobSettings
+
+        with self._asking(spec.workspace, f"submit job {spec.workspace}/{spec.name}") as client:
+            if _submitted(client, spec):
+                return
+            with TemporaryDirectory() as folder:
+                job = _in_steps(spec, Path(folder))
+                job.name, job.display_name, job.experiment_name, job.tags = spec.name, spec.name, spec.experiment, spec.tags
+                job.settings = PipelineJobSettings(default_compute=spec.compute)
+                client.jobs.create_or_update(job)
+
     def written(self, workspace: str, name: str, limit: int) -> list[tuple[str, bytes]]:
         """What the job wrote where `begin` and `begin_program` told it to; empty when it wrote nothing. Raises TooLarge."""
         home = self._connections.workspace(workspace)
@@ -104,11 +119,24 @@ class PipelineJobs:
             found = _or_none(client, name)
         if found is None:
             return None
-        state = JobState(name=name, status=word(found.status) or "NotStarted")
+        state = JobState(name=name, status=word(found.status) or "NotStarted", link=str(found.studio_url or ""))
         if state.status == "Failed":
-            run = self._history.run(self._connections.workspace(workspace), name)
-            state = state.model_copy(update={"message": failure(run or {})})
+            state = state.model_copy(update={"message": self._why(workspace, name, found)})
         return state
+
+    def _why(self, workspace: str, name: str, job: Any) -> str:
+        """Why a job failed: its own words; of a pipeline those of the first step that failed too, for its own name no cause."""
+        at = self._connections.workspace(workspace)
+        told = failure(self._history.run(at, name) or {})
+        if word(job.type) != "pipeline":
+            return told
+        with self._asking(workspace, f"list the steps of job {workspace}/{name}") as client:
+            steps = [step for step in client.jobs.list(parent_job_name=name) if word(step.status) == "Failed"]
+        for step in steps:
+            cause = failure(self._history.run(at, str(step.name)) or {})
+            if cause and cause not in told:
+                return f"{told} {step.display_name or step.name}: {cause}".strip()[:1000]
+        return told
 
     def cancel(self, workspace: str, name: str) -> None:
         """Ask for the end of a job; absent, or over, is fine."""
@@ -129,7 +157,7 @@ class PipelineJobs:
             yield client
 
 
-def _submitted(client: MLClient, spec: JobSpec | ProgramSpec) -> bool:
+def _submitted(client: MLClient, spec: JobSpec | ProgramSpec | StepsSpec) -> bool:
     """Whether the job is there. Raises Conflict when the one that is there was submitted for something else."""
     found = _or_none(client, spec.name)
     if found is not None and any((found.tags or {}).get(name) != value for name, value in spec.tags.items()):
@@ -162,6 +190,39 @@ def _around(component: Any, inputs: dict[str, Any], spec: JobSpec) -> Any:
     if spec.output:
         job.outputs[spec.output] = _kept(spec, component)[spec.output]
     return job
+
+
+def _in_steps(spec: StepsSpec, folder: Path) -> Any:
+    """A pipeline of the programs; `folder` holds the documents until they are uploaded with it."""
+    from azure.ai.ml import Input, Output, command, dsl
+
+    given: dict[str, Any] = {name: Input(type=kind, path=value) for name, (kind, value) in spec.inputs.items()}
+    for name, text in spec.documents.items():
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        given[name] = Input(type="uri_file", path=str(folder / f"{name}.json"))
+
+    @dsl.pipeline
+    def programs() -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for step in spec.steps:
+            bound = {name: _bound(source, given, made) for name, source in step.inputs.items()}
+            node = command(
+                name=step.name, display_name=step.name, code=step.program, command=step.command, environment=step.environment,
+                inputs={name: Input(type=value.type if isinstance(value, Input) else "uri_folder") for name, value in bound.items()},
+                outputs={name: Output(type="uri_folder") for name in step.outputs})(**bound)
+            node.name = step.name
+            node.set_limits(timeout=spec.timeout)
+            made[step.name] = node
+        return {RESULT: getattr(made[spec.steps[-1].name].outputs, RESULT)}
+
+    job = programs()
+    job.outputs[RESULT] = Output(type="uri_folder", path=_written_to(spec.name))
+    return job
+
+
+def _bound(source: str, given: Mapping[str, Any], made: Mapping[str, Any]) -> Any:
+    step, _, output = source.partition(".")
+    return getattr(made[step].outputs, output) if output else given[source]
 
 
 def _kept(spec: JobSpec, component: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pilotage.gates import overlap, statistics, tables
 from pilotage.gates.interface import Champion as Serving
 from pilotage.gates.interface import Trial
 from pilotage.gates.metric import unit, unusable
-from pilotage.gates.predictions import Sent, Unanswered, for_the_model, is_number, is_same, labelled, predict
+from pilotage.gates.predictions import Ask, Labelled, Sent, Unanswered, for_the_model, is_number, is_same, labelled, predict
 
 MAX_SLICES = 200
 """Slices that are judged: with more, each is asked for more certainty than 20,000 resamples can tell."""
@@ -36,6 +36,10 @@ class Champion:
         """Raises InvalidInput for a holdout without the label or slice columns; everything else is a verdict."""
         return _Comparing(trial, spec).verdict()
 
+    def asks(self, trial: Trial, spec: ChampionGate) -> list[Ask]:
+        """What `begin` will have predicted, by whom."""
+        return _Comparing(trial, spec).asks()
+
 
 class _Comparing:
     """One run of the gate: what it has found so far is in `evidence`, and whatever verdict comes takes it along."""
@@ -49,6 +53,14 @@ class _Comparing:
             "challenger": {"version": trial.model.ref.version, "digest": trial.model_digest.value}}
         self.inputs = {"holdout": self.data.digest.value, "model": trial.model_digest.value}
         self.figures: list[Figure] = []
+
+    def asks(self) -> list[Ask]:
+        columns, rows = tables.table(self.trial.files(self.spec.holdout), self.data.id)
+        if len(rows) < self.spec.min_rows:
+            return []
+        holdout = labelled(columns, rows, self.spec.target, self.spec.metric, self.data.id)
+        sent = for_the_model(self.trial, holdout, self.data.id, self.spec.slices)
+        return [Ask(sent), Ask(_champions(sent, holdout), champion=True)]
 
     def verdict(self) -> GateResult:
         serving = self.trial.champion()
@@ -78,9 +90,7 @@ class _Comparing:
         if problem := unusable(self.spec.metric, said):
             return self._result(GateOutcome.FAILED, f"{self.challenger} can't be compared: {problem}")
         try:
-            # It may have been trained on columns that the challenger does without; a tensor has no names to tell them apart.
-            theirs = sent if sent.tensor else Sent(holdout.features, holdout.rows)
-            champion_said = predict(self.trial, *theirs, champion=True)
+            champion_said = predict(self.trial, *_champions(sent, holdout), champion=True)
         except Unanswered as unanswered:
             return self._result(GateOutcome.INCONCLUSIVE, f"{_named(serving)} can't answer the holdout's columns, which says nothing of "
                                 f"{self.challenger}: {unanswered}")
@@ -245,6 +255,11 @@ def _sources(trial: Trial, spec: ChampionGate, role: str) -> list[_Source]:
     except NotFound:
         return [told, given]
     return [given] if own is None or own.digest == trial.data(named).digest else [told, given]
+
+
+def _champions(sent: Sent, holdout: Labelled) -> Sent:
+    """It may have been trained on columns that the challenger does without; a tensor has no names to tell them apart."""
+    return sent if sent.tensor else Sent(holdout.features, holdout.rows)
 
 
 def _percent(confidence: float) -> str:

@@ -70,7 +70,8 @@ class Trial(Protocol):
         """The pinned data asset that a spec names. Raises KeyError for one that `spec.data()` does not name."""
 
     def files(self, text: str) -> Sequence[tuple[str, bytes]]:
-        """(path, content) of the asset's files, sorted by path. Raises TooLarge over the limit for a function."""
+        """(path, content) of the asset's files, sorted by path. In a function, raises TooLarge when all data of the gate is over the limit:
+        a gate of `moving.MOVABLE` then runs as a job."""
 
     def artifact(self) -> Sequence[ArtifactFile]:
         """The files of the model, sorted by path, without reading them."""
@@ -124,6 +125,8 @@ class JobOutcome(Frozen):
     status: str
     """Azure ML's word: Completed, Failed, Canceled."""
     message: str = ""
+    link: str = ""
+    """Its page in the studio."""
     files: list[tuple[str, bytes]] = []
     """(path, content) of what it wrote, sorted; empty when it wrote nothing."""
     metrics: dict[str, float] = {}

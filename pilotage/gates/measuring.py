@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from pilotage.domain.assets import ArtifactDigest, AssetRef, DataVersion, parse_asset
@@ -12,15 +13,16 @@ from pilotage.domain.gate_specs import ComponentGate, GateSpec
 from pilotage.domain.gates import GateResult
 from pilotage.domain.names import gate_job
 from pilotage.domain.passport import ANCHOR
-from pilotage.errors import InvalidInput
+from pilotage.errors import InvalidInput, TooLarge
 from pilotage.gates.carrying import evidence_key
 from pilotage.gates.catalogue import find
 from pilotage.gates.interface import Gate, GateJob, JobGate, JobOutcome
+from pilotage.gates.moving import MOVABLE, PROGRAMS, JobRules, Moved, judged, may_move, moved
+from pilotage.gates.packing import pack
 from pilotage.gates.trial import LiveTrial, Place, asset_ref
 from pilotage.messages import GateRequest
 from pilotage.ports import Clock, Deployments, Jobs, JobSpec, ModelRegistry, ProgramSpec
 
-PROGRAMS = Path(__file__).parent / "programs"
 RESULT_LIMIT = 32 * 1024 * 1024
 """Bytes of what a gate's job wrote."""
 
@@ -33,9 +35,10 @@ class Measurement:
     gate: Gate[Any]
     spec: GateSpec
     trial: LiveTrial
+    rules: JobRules
 
     @classmethod
-    def of(cls, wanted: GateRequest, registry: ModelRegistry, deployments: Deployments, clock: Clock) -> Measurement:
+    def of(cls, wanted: GateRequest, registry: ModelRegistry, deployments: Deployments, clock: Clock, rules: JobRules) -> Measurement:
         """Raises InvalidInput for a gate that is not there, or a spec that it does not take."""
         gate, spec = find(wanted.kind, wanted.spec)
         where = wanted.production
@@ -44,8 +47,9 @@ class Measurement:
             model_digest=ArtifactDigest.model_validate(wanted.model_digest), environment=wanted.environment,
             pinned={text: DataVersion.model_validate(value) for text, value in wanted.data.items()}, home=wanted.home,
             candidate=Place(wanted.target["workspace"], wanted.target["endpoint"], wanted.target["name"]),
-            production=(where["workspace"], where["endpoint"]) if where else None)
-        return cls(wanted, gate, spec, trial)
+            production=(where["workspace"], where["endpoint"]) if where else None, roles=spec.data(), compares=gate.compares,
+            limit=rules.limit_of(wanted.kind))
+        return cls(wanted, gate, spec, trial, rules)
 
     @property
     def key(self) -> str:
@@ -68,18 +72,22 @@ class Measurement:
             environment=self.wanted.environment_definition, inputs=inputs, size=self.wanted.size,
             champion=self.trial.champion() if self.gate.compares else None)
 
-    def begin(self) -> GateResult | GateJob:
-        return self._named(self.gate.begin(self.trial, self.spec))
+    def begin(self) -> GateResult | GateJob | Moved:
+        """The verdict; or the job that must end first: the gate's own, or the gate itself where its data is too large to read here."""
+        try:
+            found = self.gate.begin(self.trial, self.spec)
+        except TooLarge as error:
+            if not may_move(self.wanted.kind, self.trial):
+                raise
+            return moved(self.wanted, self.gate, self.spec, self.trial, self.rules, error)
+        return self._named(found) if isinstance(found, GateResult) else found
 
     def finish(self, outcome: JobOutcome) -> GateResult:
-        gate = cast(JobGate[Any], self.gate)
-        found = self._named(gate.finish(self.trial, self.spec, outcome))
-        assert isinstance(found, GateResult)
-        return found
+        if self.wanted.kind in MOVABLE:  # of these, only one that moved has a job
+            return self._named(judged(self.trial, self.workspace, outcome))
+        return self._named(cast(JobGate[Any], self.gate).finish(self.trial, self.spec, outcome))
 
-    def _named(self, found: GateResult | GateJob) -> GateResult | GateJob:
-        if isinstance(found, GateJob):
-            return found
+    def _named(self, found: GateResult) -> GateResult:
         return found.model_copy(update={"gate": self.wanted.name, "severity": self.spec.severity, "version": self.gate.version})
 
     # --- jobs -----------------------------------------------------------------------------------------
@@ -93,10 +101,16 @@ class Measurement:
         """Where gates' jobs run: in the candidate's own workspace."""
         return self.wanted.target["workspace"]
 
-    def submit(self, jobs: Jobs, wanted: GateJob) -> None:
+    def submit(self, jobs: Jobs, wanted: GateJob | Moved) -> None:
         """Submit the gate's job unless it is there. Raises InvalidInput."""
         tags = {"pilotage-promotion": self.wanted.promotion, "pilotage-role": "gate"}
         experiment = "pilotage-gates"
+        if isinstance(wanted, Moved):
+            with TemporaryDirectory() as folder:
+                code = Path(folder, "gates")  # one name: the upload is the same each time
+                pack(code)
+                jobs.begin_steps(wanted.steps(self.job, str(code), tags, experiment))
+            return
         if wanted.program is not None:
             jobs.begin_program(ProgramSpec(
                 workspace=self.workspace, name=self.job, program=str(PROGRAMS / wanted.program), command=wanted.command,
@@ -122,5 +136,5 @@ class Measurement:
         if state is None:
             return JobOutcome(name=self.job, status="Canceled", message="the job is not there any more")
         files = jobs.written(self.workspace, self.job, RESULT_LIMIT)
-        return JobOutcome(name=self.job, status=state.status, message=state.message, files=files,
+        return JobOutcome(name=self.job, status=state.status, message=state.message, link=state.link, files=files,
                           metrics=jobs.metrics(self.workspace, self.job))

@@ -10,7 +10,17 @@ from pilotage.domain.gate_specs import LOWER_IS_BETTER, MetricGate, result_name
 from pilotage.domain.gates import GateOutcome, GateResult
 from pilotage.gates import statistics, tables
 from pilotage.gates.interface import Trial
-from pilotage.gates.predictions import Unanswered, compute_metric, for_the_model, is_finite, is_number, labelled, predict
+from pilotage.gates.predictions import (
+    Ask,
+    Labelled,
+    Unanswered,
+    compute_metric,
+    for_the_model,
+    is_finite,
+    is_number,
+    labelled,
+    predict,
+)
 
 CONFIDENCE = 0.95
 RESAMPLES = 2_000
@@ -26,8 +36,7 @@ class Metric:
 
     def begin(self, trial: Trial, spec: MetricGate) -> GateResult:
         """Passed within the limits, Failed over them or without usable predictions, Inconclusive on too few rows."""
-        data = trial.data(spec.holdout)
-        holdout = labelled(*tables.table(trial.files(spec.holdout), data.id), spec.target, spec.metric, data.id)
+        data, holdout = trial.data(spec.holdout), _holdout(trial, spec)
         rows = len(holdout.rows)
         evidence: dict[str, Any] = {"metric": spec.metric, "rows": rows, "max": spec.max, "min": spec.min, "holdout": data.digest.value}
 
@@ -61,6 +70,17 @@ class Metric:
             return result(GateOutcome.FAILED, f"{spec.metric} {value:.4g} is under the limit {spec.min:g} on {told}", [figure])
         bounds = " and ".join(f"{word} {limit:g}" for word, limit in (("at most", spec.max), ("at least", spec.min)) if limit is not None)
         return result(GateOutcome.PASSED, f"{spec.metric} {value:.4g} is within its limit ({bounds}) on {told}", [figure])
+
+
+    def asks(self, trial: Trial, spec: MetricGate) -> list[Ask]:
+        """What `begin` will have predicted."""
+        holdout = _holdout(trial, spec)
+        return [Ask(for_the_model(trial, holdout, trial.data(spec.holdout).id))] if len(holdout.rows) >= spec.min_rows else []
+
+
+def _holdout(trial: Trial, spec: MetricGate) -> Labelled:
+    of = trial.data(spec.holdout).id
+    return labelled(*tables.table(trial.files(spec.holdout), of), spec.target, spec.metric, of)
 
 
 def unusable(metric: str, predicted: Sequence[Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import batched
 from typing import Any, NamedTuple
 
@@ -57,6 +57,13 @@ class Sent(NamedTuple):
     tensor: bool = False
 
 
+class Ask(NamedTuple):
+    """What a gate will ask a model to predict."""
+
+    sent: Sent
+    champion: bool = False
+
+
 def for_the_model(trial: Trial, holdout: Labelled, of: str, beside: Sequence[str] = ()) -> Sent:
     """Columns and rows that the model is sent: those of its signature, in its order; what else the holdout has is for gates only.
 
@@ -92,16 +99,21 @@ def _nested(values: list[Any], shape: Sequence[int]) -> Any:
 def predict(trial: Trial, features: Sequence[str], rows: Sequence[Any], tensor: bool = False, *, champion: bool = False) -> list[Any]:
     """One prediction a row, from the candidate's deployment or the champion's. Raises Unanswered."""
     predicted: list[Any] = []
-    for batch in batched(rows, BATCH, strict=False):
-        split = {"columns": list(features), "index": list(range(len(batch))), "data": [list(row) for row in batch]}
-        body = {"input_data": list(batch) if tensor else split}
-        answer = trial.score(json.dumps(body).encode(), champion=champion)
+    for body, count in requests_of(Sent(list(features), list(rows), tensor)):
+        answer = trial.score(body, champion=champion)
         values = predictions(answer)
-        if answer.status != 200 or values is None or len(values) != len(batch):
-            raise Unanswered(f"{len(batch)} holdout rows were answered {answer.status} with "
+        if answer.status != 200 or values is None or len(values) != count:
+            raise Unanswered(f"{count} holdout rows were answered {answer.status} with "
                              f"{'no list' if values is None else f'{len(values)} predictions'}: {answer.body[:300]}", answer.status)
         predicted += values
     return predicted
+
+
+def requests_of(sent: Sent) -> Iterator[tuple[bytes, int]]:
+    """The scoring requests that ask for these rows' predictions, each with how many rows it holds."""
+    for batch in batched(sent.rows, BATCH, strict=False):
+        split = {"columns": sent.features, "index": list(range(len(batch))), "data": [list(row) for row in batch]}
+        yield json.dumps({"input_data": list(batch) if sent.tensor else split}).encode(), len(batch)
 
 
 def predictions(answer: Answer) -> list[Any] | None:

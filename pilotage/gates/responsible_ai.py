@@ -20,7 +20,7 @@ from pilotage.gates import cohorts, statistics, tables
 from pilotage.gates.cohorts import Compared, Decision, Judged, labels_of
 from pilotage.gates.interface import Trial
 from pilotage.gates.metric import unit, unusable
-from pilotage.gates.predictions import Labelled, Sent, Unanswered, for_the_model, is_same, labelled, predict
+from pilotage.gates.predictions import Ask, Labelled, Sent, Unanswered, for_the_model, is_same, labelled, predict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +42,12 @@ class ResponsibleAi:
     def begin(self, trial: Trial, spec: ResponsibleAiGate) -> GateResult:
         """Raises InvalidInput for columns that the holdout does not have, and for one with too many values to be cohorts."""
         return _Judging(trial, spec).verdict()
+
+    def asks(self, trial: Trial, spec: ResponsibleAiGate) -> list[Ask]:
+        """What `begin` will have predicted."""
+        of = trial.data(spec.holdout).id
+        holdout = labelled(*tables.table(trial.files(spec.holdout), of), spec.target, spec.metric, of)
+        return [Ask(for_the_model(trial, holdout, of, spec.sensitive))]
 
 
 class _Judging:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
 from pilotage.domain.assets import ArtifactDigest, AssetRef, DataVersion, ModelVersion, parse_asset
 from pilotage.domain.rollout import normal
-from pilotage.errors import InvalidInput, NotFound, Throttled, Unavailable
+from pilotage.errors import InvalidInput, NotFound, Throttled, TooLarge, Unavailable
 from pilotage.gates.interface import Champion
 from pilotage.ports import Answer, ArtifactFile, Clock, Deployments, ModelRegistry, ScoringAddress
 
 DATA_LIMIT = 32 * 1024 * 1024
-"""Bytes of gate data that a function reads; larger data belongs in an Azure ML job."""
+"""Bytes of gate data that a function reads, when no setting says otherwise; with more the gate runs as an Azure ML job."""
 TRAINING_DATA = "pilotage.training_data"
 """Property of a model: the data asset it was trained on, such as azureml:air-time-flights:1."""
 
@@ -47,6 +47,13 @@ class LiveTrial:
     home: str
     candidate: Place
     production: tuple[str, str] | None = None
+    roles: dict[str, str] = field(default_factory=dict)
+    """Role -> text of the data assets that the gate measures with."""
+    compares: bool = False
+    """Whether the gate looks at the training data of both versions too."""
+    limit: int = DATA_LIMIT
+    champions_environment: str | None = field(default=None, init=False)
+    """Asset id, once `champion` was asked for."""
 
     @cached_property
     def model(self) -> ModelVersion:
@@ -88,7 +95,31 @@ class LiveTrial:
         return self.pinned[text]
 
     def files(self, text: str) -> Sequence[tuple[str, bytes]]:
-        return self.registry.read_data(self.pinned[text].ref, DATA_LIMIT)
+        self._refuse_much()
+        return self.registry.read_data(self.pinned[text].ref, self.limit)
+
+    @cached_property
+    def inputs(self) -> dict[str, DataVersion]:
+        """All data of the gate, by role; what can't be found is the gate's own to tell."""
+        found = {role: self.pinned[text] for role, text in self.roles.items()}
+        for who in (False, True) if self.compares else ():
+            try:
+                trained = self.training(champion=who)
+            except NotFound:
+                continue
+            if trained is not None:
+                found[f"{'champion' if who else 'candidate'}_training"] = trained
+        return found
+
+    @property
+    def size(self) -> int:
+        """Bytes of all data of the gate, as they were digested: known before any is read. An asset in two roles counts once."""
+        return sum({data.id: data.digest.size for data in self.inputs.values()}.values())
+
+    def _refuse_much(self) -> None:
+        if self.size > self.limit:
+            told = ", ".join(f"{role} {data.digest.size}" for role, data in self.inputs.items())
+            raise TooLarge(f"the gate's data holds {self.size} bytes ({told}); a function reads {self.limit}")
 
     def artifact(self) -> Sequence[ArtifactFile]:
         return self.registry.model_files(self.artifact_ref)
@@ -115,6 +146,7 @@ class LiveTrial:
         if state is None:
             raise Unavailable(f"{workspace}/{endpoint} sends {live[name]} % of its traffic to {name}, which can't be read")
         ref = asset_ref(state.model)
+        self.champions_environment = state.environment
         return Champion(model=self.registry.model(ref), model_digest=self.registry.model_digest(ref).value, workspace=workspace,
                         endpoint=endpoint, deployment=name, traffic=live[name])
 
@@ -143,7 +175,8 @@ class LiveTrial:
         found = self.training(champion=champion)
         if found is None:
             raise NotFound(f"the {'champion' if champion else 'candidate'} does not tell what it was trained on")
-        return self.registry.read_data(found.ref, DATA_LIMIT)
+        self._refuse_much()
+        return self.registry.read_data(found.ref, self.limit)
 
 
 def asset_ref(asset_id: str) -> AssetRef:

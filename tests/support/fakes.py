@@ -37,6 +37,7 @@ from pilotage.ports import (
     JobState,
     ProgramSpec,
     ScoringAddress,
+    StepsSpec,
 )
 from tests.support.memory import FixedClock
 
@@ -86,7 +87,7 @@ class Endpoint:
 
 @dataclass
 class Job:
-    spec: JobSpec | ProgramSpec
+    spec: JobSpec | ProgramSpec | StepsSpec
     ready: datetime
     ends: str = "Completed"
     message: str = ""
@@ -137,7 +138,7 @@ class AzureMl:
         self._copying: dict[tuple[str, str, str, str], datetime] = {}
         """Names of assets whose copies in a registry differ from their source."""
         self.job_ends = "Completed"
-        self.job_writes: Callable[[JobSpec | ProgramSpec], dict[str, bytes]] = lambda spec: {}
+        self.job_writes: Callable[[Any], dict[str, bytes]] = lambda spec: {}
         """What a job has written when it is over: path -> content."""
         self.answers: dict[str, int] = {}
         """Deployment -> status of its answers, whatever its model says."""
@@ -442,6 +443,16 @@ class AzureMl:
         if there is None:
             self._jobs[spec.workspace, spec.name] = Job(spec, self.clock.now() + self.pace.job, self.job_ends)
             self._changed("begin_program", spec.workspace, spec.name)
+        with_answer()
+
+    def begin_steps(self, spec: StepsSpec) -> None:
+        with_answer = self._call("begin_steps", spec)
+        there = self._jobs.get((spec.workspace, spec.name))
+        if there is not None and there.spec.tags != spec.tags:
+            raise Conflict(f"a job {spec.name} exists in {spec.workspace}, with other tags")
+        if there is None:
+            self._jobs[spec.workspace, spec.name] = Job(spec, self.clock.now() + self.pace.job, self.job_ends)
+            self._changed("begin_steps", spec.workspace, spec.name)
         with_answer()
 
     def written(self, workspace: str, name: str, limit: int) -> list[tuple[str, bytes]]:

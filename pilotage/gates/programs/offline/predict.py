@@ -13,6 +13,7 @@ import json
 import math
 import platform
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,16 @@ ROWS_UNDER = ("input_data", "dataframe_split", "dataframe_records", "inputs", "i
 TOLD = ("mlflow", "mlflow-skinny", "numpy", "pandas", "scikit-learn", "torch", "transformers")
 
 
-def requests(samples: Path) -> list[dict[str, Any]]:
-    """As the gate reads them: every .json file is one, every line of a .jsonl file one, in order of path."""
+def requests(samples: Path) -> Iterator[dict[str, Any]]:
+    """As the gate reads them: every .json file is one, every line of a .jsonl file one, in order of path. One at a time in memory."""
     files = [samples] if samples.is_file() else sorted(file for file in samples.rglob("*") if file.is_file())
-    found: list[dict[str, Any]] = []
     for file in files:
-        text = file.read_text(encoding="utf-8-sig") if file.suffix in (".json", ".jsonl") else ""
-        found += [json.loads(line) for line in (text.splitlines() if file.suffix == ".jsonl" else [text]) if line.strip()]
-    return found
+        if file.suffix == ".json":
+            yield json.loads(file.read_text(encoding="utf-8-sig"))
+        elif file.suffix == ".jsonl":
+            for line in file.read_text(encoding="utf-8-sig").splitlines():
+                if line.strip():
+                    yield json.loads(line)
 
 
 def model_input(request: dict[str, Any], schema: Any) -> Any:
@@ -65,22 +68,22 @@ def _typed(frame: Any, schema: Any) -> Any:
     return frame.astype({name: wanted[kinds[name]] for name in frame.columns if kinds.get(name) in wanted and not frame[name].isna().any()})
 
 
-def plain(value: Any) -> Any:
-    """Predictions as JSON lists; NaN and infinities as text, which JSON has no other way to say."""
+def plain(value: Any, as_served: bool = False) -> Any:
+    """Predictions as JSON lists; NaN and infinities as text, which JSON has no other way to say, or as Python writes them."""
     import numpy as np
     import pandas as pd
 
     if isinstance(value, pd.DataFrame):
-        return [plain(row) for row in value.to_dict(orient="records")]
+        return [plain(row, as_served) for row in value.to_dict(orient="records")]
     if isinstance(value, pd.Series | np.ndarray):
-        return plain(value.tolist())
+        return plain(value.tolist(), as_served)
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return plain(value.item(), as_served)
     if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {str(name): plain(item, as_served) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        return [plain(item, as_served) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) and not as_served else value
 
 
 def rows_of(predictions: Any) -> Any:
@@ -122,6 +125,7 @@ def main() -> int:
     parser.add_argument("--samples", type=Path, required=True)
     parser.add_argument("--result", type=Path, required=True)
     parser.add_argument("--max-rows", type=int, required=True)
+    parser.add_argument("--as-served", action="store_true", help="NaN stays NaN, as a server answers it")
     arguments = parser.parse_args()
     arguments.result.mkdir(parents=True, exist_ok=True)
     root = arguments.model if (arguments.model / "MLmodel").exists() else next(
@@ -147,7 +151,7 @@ def main() -> int:
                 break
             try:
                 given = model_input(request, schema)
-                predictions = rows_of(plain(model.predict(given)))
+                predictions = rows_of(plain(model.predict(given), arguments.as_served))
             except Exception as error:
                 return failed(f"predict sample request {number}", error)
             if number == 1:
