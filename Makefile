@@ -27,7 +27,7 @@ crash: setup browser  ## the whole matrices of kills and faults, of which `make 
 matrix: setup  ## the local platform's contract suites with earlier minor versions of azure-ai-ml
 	@scripts/sdk-matrix
 
-bench: setup  ## what the local platform and gates cost on this machine: NAME=champion|durable|load|moved|platform, ARGS for its options
+bench: setup  ## what the local platform and gates cost on this machine: NAME=champion|durable|load|moved|pending|platform, ARGS for its options
 	@$(RUN)python -m bench $(NAME) $(ARGS)
 
 coverage: setup  ## docs/emulator/coverage.md: every operation that the local platform answers

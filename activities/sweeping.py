@@ -7,6 +7,7 @@ from datetime import datetime
 from activities.effect import effect
 from activities.production import has_ended
 from pilotage.bootstrap import app
+from pilotage.domain.names import REHEARSAL_UNTIL
 from pilotage.domain.phase import PromotionPhase
 from pilotage.domain.rollout import normal
 from pilotage.errors import PilotageError
@@ -59,11 +60,14 @@ def find_orphans(payload: dict) -> dict:
     """{"at"} -> {"orphans": [{"workspace", "endpoint", "name", "promotion", "why"}], "unread": [why]}.
 
     An orphan carries our tag, takes no traffic, is not live, is not kept for a rollback, its promotion is over, and
-    nobody is at work on its endpoint. A workspace that can't be read does not hide the others' orphans.
+    nobody is at work on its endpoint; or a rehearsal made it that should have ended long ago. A workspace that can't be
+    read does not hide the others' orphans.
     """
     this = app()
     at = datetime.fromisoformat(payload["at"])
-    workspaces = {stage.workspace for policy in this.policies.policies() for stage in policy.stages}
+    policies = this.policies.policies()
+    workspaces = {stage.workspace for policy in policies for stage in policy.stages}
+    workspaces |= {policy.match.workspace for policy in policies if policy.match.workspace}  # where rehearsals are
     orphans, unread = [], []
     for workspace in sorted(workspaces | {row.workspace for row in this.ledger.endpoints.all()}):
         try:
@@ -92,14 +96,18 @@ def remove_orphan(payload: dict) -> dict:
 
 
 def _orphan(found: DeploymentState, why: str) -> dict[str, str]:
-    return {"workspace": found.workspace, "endpoint": found.endpoint, "name": found.name, "promotion": found.tags[PROMOTION_TAG],
+    return {"workspace": found.workspace, "endpoint": found.endpoint, "name": found.name, "promotion": found.tags.get(PROMOTION_TAG, ""),
             "why": why}
 
 
 def _why_orphaned(endpoint: EndpointState, found: DeploymentState, at: datetime) -> str | None:
     """Why a deployment may go; None while anybody may still want it, and for what is not ours."""
+    if found.name in normal(endpoint.traffic) or found.provisioning_state == DELETING:
+        return None
+    if (until := found.tags.get(REHEARSAL_UNTIL)) is not None:
+        return "its rehearsal should have ended long ago" if _is_over(until, at) else None
     promotion = found.tags.get(PROMOTION_TAG)
-    if promotion is None or found.name in normal(endpoint.traffic) or found.provisioning_state == DELETING:
+    if promotion is None:
         return None
     row = app().ledger.endpoints.get(found.workspace, found.endpoint)
     if row is not None:
@@ -113,6 +121,14 @@ def _why_orphaned(endpoint: EndpointState, found: DeploymentState, at: datetime)
     known = app().ledger.promotions.get(promotion)
     # A promotion that this ledger does not know is another Pilotage's, which shares the workspace.
     return f"its promotion is {known.phase}" if known is not None and PromotionPhase(known.phase).terminal else None
+
+
+def _is_over(until: str, at: datetime) -> bool:
+    """False for a tag that somebody else wrote: what can't be read is nobody's to delete."""
+    try:
+        return datetime.fromisoformat(until) <= at
+    except (ValueError, TypeError):
+        return False
 
 
 @effect

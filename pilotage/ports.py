@@ -180,6 +180,8 @@ class JobSpec(Frozen):
     experiment: str
     output: str | None = None
     """The component's output that is read back when the job has ended; None: none is."""
+    timeout: int | None = None
+    """Seconds after which Azure ends it, whoever waits; a component that is a pipeline has limits of its own steps' making."""
     offered: dict[str, str] = {}
     """Inputs that are given where the component declares them: name -> literal or asset id."""
 

@@ -1,7 +1,8 @@
 """`pilotage gates run`: the gates of a policy alone, on a data scientist's own model, before it is registered for anybody.
 
 The same gates, deployments and jobs as in a promotion, in the data scientist's workspace and as themselves; nothing is
-recorded in the ledger, nothing is carried over, and what was made is taken away again, also when it is interrupted.
+recorded in the ledger, nothing is carried over, and what was made is taken away again, also when it is interrupted; after a
+kill the sweeper takes the deployment, by its tag.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from pilotage.domain.assets import ArtifactDigest, AssetRef, parse_asset
 from pilotage.domain.canonical import short_hash
 from pilotage.domain.gate_specs import ALONE
 from pilotage.domain.gates import GateOutcome, GateResult
-from pilotage.domain.names import slug
+from pilotage.domain.names import rehearsal_tags, slug
 from pilotage.domain.policy import Gate, PromotionPolicy
 from pilotage.errors import InvalidInput, OperationFailed, PilotageError, Unavailable
 from pilotage.gates.measuring import Measurement
@@ -28,7 +30,8 @@ from pilotage.ports import Clock, Deployments, DeploymentSpec, Jobs, ModelRegist
 
 ATTEMPTS = 5
 """How often what may pass (throttling, an outage) is tried."""
-SETTLED = ("Succeeded", "Failed", "Canceled")
+PATIENCE = 3600.0
+"""Seconds that an endpoint or a deployment may take."""
 
 
 @dataclass
@@ -105,22 +108,27 @@ class Rehearsal:
         name = f"r{short_hash(digest.value, str(self.clock.now().timestamp()))}"
         endpoint = self.endpoint or f"try-{who}-{short_hash(self.policy.name, name, length=8)}"
         target = {"workspace": self.workspace, "endpoint": endpoint, "name": name}
+        tags = {"pilotage-role": "rehearsal"} if self.keep else rehearsal_tags(self.clock.now() + self._longest())
         try:
             if self.deployments.endpoint(self.workspace, endpoint) is None:
                 self._own = True
                 self.told(f"creating endpoint {endpoint} in {self.workspace}")
-                self._patiently(lambda: self.deployments.begin_create_endpoint(self.workspace, endpoint, {"pilotage-role": "rehearsal"}))
+                self._patiently(lambda: self.deployments.begin_create_endpoint(self.workspace, endpoint, tags))
                 self._until(lambda: self._endpoint_stands(endpoint), f"endpoint {endpoint}")
             size = self.policy.staging.target
             self.told(f"deploying {model.name}:{model.version} ({size.instances} x {size.instance_type})")
             spec = DeploymentSpec(workspace=self.workspace, endpoint=endpoint, name=name, model=self.registry.model(model).id,
                                   environment=environment, instance_type=size.instance_type, instances=size.instances,
-                                  tags={"pilotage-role": "rehearsal"})
+                                  tags=tags)
             self._patiently(lambda: self.deployments.begin_create_deployment(spec))
             self._until(lambda: self._deployment_stands(target), f"deployment {name}")
             yield target
         finally:
             self._take_down(target)
+
+    def _longest(self) -> timedelta:
+        """How long a rehearsal may take that nothing interrupts: it comes up, its gates run out of time, those that run alone too."""
+        return timedelta(seconds=2 * PATIENCE) + 2 * max((gate.spec.timeout for gate in self.policy.staging.gates), default=timedelta())
 
     def _endpoint_stands(self, endpoint: str) -> bool:
         found = self.deployments.endpoint(self.workspace, endpoint)
@@ -186,7 +194,7 @@ class Rehearsal:
                 self.wait(min(2.0 ** attempt, 20.0))
         return ask()
 
-    def _until(self, done: Callable[[], bool], what: str, seconds: float = 3600.0) -> None:
+    def _until(self, done: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
         """Look until it is so. Raises Unavailable after so many seconds of waiting."""
         waited, pause = 0.0, 1.0
         while not self._patiently(done):

@@ -184,6 +184,9 @@ def _around(component: Any, inputs: dict[str, Any], spec: JobSpec) -> Any:
     @dsl.pipeline
     def single() -> dict[str, Any] | None:
         step = component(**inputs)
+        if spec.timeout is not None and component.type == "command":
+            own = step.limits.timeout if step.limits is not None else None
+            step.set_limits(timeout=min(own or spec.timeout, spec.timeout))
         return {spec.output: getattr(step.outputs, spec.output)} if spec.output else None
 
     job = single()

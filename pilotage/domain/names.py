@@ -7,10 +7,13 @@ names have 3 to 32 characters, begin with a letter and hold letters, digits and 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 from pilotage.domain.canonical import short_hash
 
 INSTANCE_ID_LIMIT = 100
+REHEARSAL_UNTIL = "pilotage-until"
+"""Tag of what a rehearsal made: when it may be taken away, whatever became of the rehearsal."""
 
 
 def slug(text: str, limit: int) -> str:
@@ -45,6 +48,11 @@ def child_id(parent: str, step: str) -> str:
     if len(name) <= INSTANCE_ID_LIMIT:
         return name
     return f"{name[: INSTANCE_ID_LIMIT - 13]}-{short_hash(name)}"
+
+
+def rehearsal_tags(until: datetime) -> dict[str, str]:
+    """Tags of what `pilotage gates run` makes, by which the sweeper finds it when its own end did not come."""
+    return {"pilotage-role": "rehearsal", REHEARSAL_UNTIL: until.isoformat()}
 
 
 def staging_deployment(promotion: str) -> str:

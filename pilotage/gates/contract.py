@@ -15,7 +15,7 @@ from pilotage.domain.assets import Frozen
 from pilotage.domain.figures import Histogram
 from pilotage.domain.gate_specs import ContractGate
 from pilotage.domain.gates import GateOutcome, GateResult
-from pilotage.errors import OperationFailed
+from pilotage.errors import InvalidInput, OperationFailed
 from pilotage.gates.interface import GateJob, JobInput, JobOutcome, Trial
 from pilotage.gates.predictions import equal, is_number, predictions
 from pilotage.gates.signature import misfits, read_signature
@@ -30,12 +30,15 @@ class Contract:
     """Compares in two steps: the requests with the signature at once; the answers with the model's own, once a job has predicted them."""
 
     kind: ClassVar[str] = "contract"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     compares: ClassVar[bool] = False
     spec: ClassVar[type[ContractGate]] = ContractGate
 
     def begin(self, trial: Trial, spec: ContractGate) -> GateResult | GateJob:
-        signature = read_signature(trial)
+        try:
+            signature = read_signature(trial)
+        except InvalidInput as error:  # nothing of ours, nor of Azure's: the model was saved so
+            return self._result(trial, spec, GateOutcome.FAILED, str(error))
         if signature is None or not (signature.columns or signature.tensors):
             return self._result(trial, spec, GateOutcome.INCONCLUSIVE, "the model has no signature, so nothing says what a request must "
                                 "look like: save it with mlflow.models.infer_signature(...)")

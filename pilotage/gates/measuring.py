@@ -101,6 +101,11 @@ class Measurement:
         """Where gates' jobs run: in the candidate's own workspace."""
         return self.wanted.target["workspace"]
 
+    @property
+    def _seconds(self) -> int:
+        """After which Azure ends the job by itself: a promotion that was terminated waits for nothing, and cancels nothing."""
+        return max(int(self.spec.timeout.total_seconds()), 1)
+
     def submit(self, jobs: Jobs, wanted: GateJob | Moved) -> None:
         """Submit the gate's job unless it is there. Raises InvalidInput."""
         tags = {"pilotage-promotion": self.wanted.promotion, "pilotage-role": "gate"}
@@ -115,14 +120,15 @@ class Measurement:
             jobs.begin_program(ProgramSpec(
                 workspace=self.workspace, name=self.job, program=str(PROGRAMS / wanted.program), command=wanted.command,
                 environment=wanted.environment, compute=wanted.compute, tags=tags, experiment=experiment,
-                timeout=max(int(self.spec.timeout.total_seconds()), 1),
+                timeout=self._seconds,
                 inputs={name: (given.type, given.value) for name, given in wanted.inputs.items()}))
             return
         if wanted.component is None:
             raise InvalidInput(f"gate {self.wanted.name} asks for a job with neither a program nor a component")
         jobs.begin(JobSpec(
             workspace=self.workspace, name=self.job, component=self._component(wanted.component), output=wanted.output,
-            compute=wanted.compute, tags=tags, experiment=experiment, inputs={name: given.value for name, given in wanted.inputs.items()},
+            compute=wanted.compute, tags=tags, experiment=experiment, timeout=self._seconds,
+            inputs={name: given.value for name, given in wanted.inputs.items()},
             offered={"model": self.wanted.model, "endpoint": self.wanted.target["endpoint"], "deployment": self.wanted.target["name"]}))
 
     def _component(self, text: str) -> AssetRef:

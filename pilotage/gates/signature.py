@@ -25,8 +25,12 @@ _TELL = 5
 class Column(Frozen):
     name: str
     type: str
-    """boolean, integer, long, float, double, string, binary, datetime; anything nested is `array`, `object` or `map`."""
+    """boolean, integer, long, float, double, string, binary, datetime, array, object, map or any."""
     required: bool = True
+    items: Column | None = None
+    """Of an array's items, or of a map's values."""
+    properties: list[Column] = []
+    """Of an object."""
 
 
 class Tensor(Frozen):
@@ -70,7 +74,9 @@ def read_signature(trial: Trial) -> Signature | None:
         raise InvalidInput(f"the model has {len(paths)} MLmodel files ({', '.join(paths[:3])}): which of them is served can't be told")
     try:
         told = yaml.safe_load(trial.read_artifact(paths[0], FILE_LIMIT).decode("utf-8"))
-        written = told.get("signature") if isinstance(told, dict) else None
+        if not isinstance(told, dict):
+            raise ValueError("it is empty, or holds no mapping")
+        written = told.get("signature")
         if not written:
             return None
         inputs, outputs = _fields(written.get("inputs")), _fields(written.get("outputs"))
@@ -89,9 +95,18 @@ def _fields(text: Any) -> list[Column | Tensor]:
             found.append(Tensor(name=entry.get("name") or "", dtype=str(spec["dtype"]), shape=[int(size) for size in spec["shape"]]))
         else:
             # An unnamed single column (an output) is told by its place.
-            found.append(Column(name=str(entry.get("name", number)), type=str(entry["type"]).casefold(),
-                                required=bool(entry.get("required", not entry.get("optional", False)))))
+            found.append(_column(str(entry.get("name", number)), entry))
     return found
+
+
+def _column(name: str, entry: dict[str, Any]) -> Column:
+    """MLflow writes `items` of an array, `values` of a map and `properties` of an object, each with a type of its own."""
+    inner = entry.get("items") or entry.get("values")
+    required = bool(entry.get("required", not entry.get("optional", False)))
+    return Column(name=name, type=str(entry["type"]).casefold(), required=required,
+                  # What is inside may be null where the whole may be.
+                  items=_column("", {"required": required} | inner) if isinstance(inner, dict) else None,
+                  properties=[_column(inside, value) for inside, value in (entry.get("properties") or {}).items()])
 
 
 # --- requests -----------------------------------------------------------------------------------------
@@ -204,8 +219,29 @@ def _misfit(column: Column, value: Any) -> str | None:
     if kind in ("string", "binary", "datetime"):
         return None if isinstance(value, str) else f"is {shown}; the signature says {kind}"
     if kind == "array":
-        return None if isinstance(value, list) else f"is {shown}; the signature says array"
-    return None if isinstance(value, dict) or kind not in ("object", "map") else f"is {shown}; the signature says {kind}"
+        if not isinstance(value, list):
+            return f"is {shown}; the signature says array"
+        return next((f"holds what {told}" for item in value if column.items and (told := _misfit(column.items, item))), None)
+    if kind == "map":
+        if not isinstance(value, dict):
+            return f"is {shown}; the signature says map"
+        return next((f"holds what {told}" for item in value.values() if column.items and (told := _misfit(column.items, item))), None)
+    if kind == "object":
+        return _misfit_inside(column, value) if isinstance(value, dict) else f"is {shown}; the signature says object"
+    return None
+
+
+def _misfit_inside(column: Column, value: dict[str, Any]) -> str | None:
+    """Names and values of an object; keys that the signature does not know are MLflow's own error."""
+    if unknown := sorted(set(value) - {inside.name for inside in column.properties}):
+        return f"has {', '.join(unknown)}, which is not in the signature"
+    for inside in column.properties:
+        if inside.name not in value:
+            if inside.required:
+                return f"has no {inside.name}, which the signature requires"
+        elif told := _misfit(inside, value[inside.name]):
+            return f"has {inside.name}, which {told}"
+    return None
 
 
 def _kind_of(value: Any) -> str:
@@ -215,6 +251,55 @@ def _kind_of(value: Any) -> str:
         return "a whole number" if isinstance(value, int) or value.is_integer() else "a fraction"
     kinds: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
     return kinds.get(type(value), "null")
+
+
+# --- answers ------------------------------------------------------------------------------------------
+
+
+def answer_misfit(signature: Signature, predictions: Sequence[Any]) -> str | None:
+    """Why predictions, one a row, are not what the signature declares; None when they are, or when it declares nothing."""
+    if signature.output_tensors:
+        return _tensors_misfit(signature.output_tensors, predictions)
+    if not signature.output_columns:
+        return None
+    for number, prediction in enumerate(predictions, start=1):
+        if problem := _prediction_misfit(signature.output_columns, prediction):
+            return f"prediction {number} {problem}"
+    return None
+
+
+def _prediction_misfit(columns: Sequence[Column], prediction: Any) -> str | None:
+    names = [column.name for column in columns]
+    if len(columns) == 1 and columns[0].type in ("object", "map", "any"):
+        return _misfit(columns[0], prediction)
+    if isinstance(prediction, dict):
+        return _misfit_inside(Column(name="", type="object", properties=list(columns)), prediction)
+    if len(columns) == 1:
+        # An array of one column: [[1.5], [2.5]].
+        is_nested = isinstance(prediction, list) and len(prediction) == 1 and columns[0].type != "array"
+        return _misfit(columns[0], prediction[0] if is_nested else prediction)
+    if not isinstance(prediction, list) or len(prediction) != len(columns):
+        shown = f"a list of {len(prediction)}" if isinstance(prediction, list) else _kind_of(prediction)
+        return f"is {shown}; the signature declares {', '.join(names)}"
+    told = zip(columns, prediction, strict=True)
+    return next((f"has {column.name}, which {problem}" for column, value in told if (problem := _misfit(column, value))), None)
+
+
+def _tensors_misfit(tensors: Sequence[Tensor], predictions: Sequence[Any]) -> str | None:
+    names = sorted(tensor.name for tensor in tensors)
+    if all(isinstance(prediction, dict) for prediction in predictions):
+        for number, prediction in enumerate(predictions, start=1):
+            if sorted(prediction) != names:
+                return f"prediction {number} has {', '.join(sorted(prediction))}; the signature declares {', '.join(names)}"
+    elif len(tensors) > 1:
+        return f"the predictions name none of {', '.join(names)}, which the signature declares"
+    for tensor in tensors:
+        values = [prediction[tensor.name] if isinstance(prediction, dict) else prediction for prediction in predictions]
+        # Its first dimension counts rows, which is the gate's own question.
+        declared = tensor.model_copy(update={"shape": [-1, *tensor.shape[1:]]})
+        if problem := next(_shape_misfit(declared, values), None):
+            return f"the predictions are not as declared: {problem}"
+    return None
 
 
 def _tensor_misfits(tensors: Sequence[Tensor], data: Any) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""`smoke`: the deployment answers every sample request with one finite prediction per row, the same each time."""
+"""`smoke`: the deployment answers every sample request with one finite prediction per row, as declared, the same each time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from pilotage.domain.assets import Frozen
 from pilotage.domain.figures import Histogram
 from pilotage.domain.gate_specs import SmokeGate
 from pilotage.domain.gates import GateOutcome, GateResult
+from pilotage.errors import InvalidInput, NotFound, TooLarge
 from pilotage.gates.interface import Trial
 from pilotage.gates.predictions import equal, is_finite, predictions
+from pilotage.gates.signature import Signature, answer_misfit, read_signature
 from pilotage.gates.tables import requests
 
 REPEATED = 3
@@ -33,24 +35,35 @@ class SampleAnswer(Frozen):
     """Of what JSON types the predictions are."""
     repeated: bool | None = None
     """Whether the same request was answered alike a second time; None: it was sent once."""
+    misfit: str | None = None
+    """Why the predictions are not what the model's signature declares."""
 
 
 class Smoke:
     """Says whether the deployment works at all. Needs no heavy library, so a rollout may ask it often."""
 
     kind = "smoke"
-    version = "1"
+    version = "2"
     compares = False
     spec = SmokeGate
 
     def begin(self, trial: Trial, spec: SmokeGate) -> GateResult:
-        answers = [_ask(trial, request, rows, again=spec.deterministic and number < REPEATED)
+        signature = _declared(trial)
+        answers = [_ask(trial, request, rows, signature, again=spec.deterministic and number < REPEATED)
                    for number, (request, rows) in enumerate(requests(trial.files(spec.samples), spec.samples))]
         return judge(spec, answers).model_copy(update={
             "version": self.version, "inputs": {spec.samples: trial.data(spec.samples).digest.value}})
 
 
-def _ask(trial: Trial, request: dict[str, Any], rows: int, *, again: bool) -> SampleAnswer:
+def _declared(trial: Trial) -> Signature | None:
+    """The signature; one that can't be read is for the contract gate to tell."""
+    try:
+        return read_signature(trial)
+    except (InvalidInput, NotFound, TooLarge):
+        return None
+
+
+def _ask(trial: Trial, request: dict[str, Any], rows: int, signature: Signature | None, *, again: bool) -> SampleAnswer:
     body = json.dumps(request).encode()
     begun = time.perf_counter()
     answer = trial.score(body)
@@ -63,7 +76,8 @@ def _ask(trial: Trial, request: dict[str, Any], rows: int, *, again: bool) -> Sa
     return SampleAnswer(
         status=answer.status, rows_asked=rows, rows_predicted=None if values is None else len(values),
         finite=values is not None and all(is_finite(value) for value in values), seconds=seconds, detail=answer.body[:500],
-        kinds=sorted({_kind(value) for value in values or []}), repeated=repeated)
+        kinds=sorted({_kind(value) for value in values or []}), repeated=repeated,
+        misfit=answer_misfit(signature, values) if signature is not None and values is not None else None)
 
 
 def judge(spec: SmokeGate, answers: Sequence[SampleAnswer]) -> GateResult:
@@ -98,6 +112,8 @@ def _problem(answer: SampleAnswer) -> str | None:
         return f"has {answer.rows_asked} rows but {answer.rows_predicted} predictions"
     if not answer.finite:
         return "was answered with predictions that are null, NaN or infinite"
+    if answer.misfit is not None:
+        return f"was not answered as the model's signature declares: {answer.misfit}"
     if answer.repeated is False:
         return "was answered otherwise when it was sent again: set `deterministic: false` if the model is meant to be random"
     return None

@@ -144,6 +144,16 @@ def test_a_failed_job_says_why(jobs: PipelineJobs, component: AssetRef, numbers:
     assert state.message
 
 
+def test_azure_ends_a_component_that_nobody_waits_for(jobs: PipelineJobs, step: AssetRef, numbers: str, azure: LivePlatform) -> None:
+    """The orchestration that would cancel it may be gone."""
+    spec = _spec(step, numbers, factor="1", wait="true").model_copy(update={"timeout": 900})
+    jobs.begin(spec)
+    sent = azure.journal(f"/jobs/{spec.name}$", "PUT")[0]
+    assert [node["limits"]["timeout"] for node in sent["body"]["properties"]["jobs"].values()] == ["PT15M"]
+    jobs.cancel(W, spec.name)
+    assert _ended(jobs, spec.name).status == "Canceled"
+
+
 def test_a_running_job_is_canceled_and_an_ended_one_left(jobs: PipelineJobs, component: AssetRef, numbers: str) -> None:
     spec, threads = _spec(component, numbers, wait="true"), set(threading.enumerate())
     jobs.begin(spec)

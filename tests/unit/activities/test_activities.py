@@ -14,6 +14,7 @@ from activities.names import Activity
 from activities.registry import ACTIVITIES
 from pilotage.bootstrap import use
 from pilotage.domain.assets import AssetRef
+from pilotage.domain.names import rehearsal_tags
 from pilotage.domain.phase import PromotionPhase
 from pilotage.errors import Busy, Unavailable
 from pilotage.messages import PromotionRow
@@ -195,6 +196,16 @@ def test_a_deployment_is_an_orphan_when_its_promotion_is_over(scene: Scene, phas
     scene.ledger.promotions.put(_row(phase))
     _deployed(scene, "c1", workspace=STG, endpoint="air-time-stg", **{"pilotage-promotion": "promote-1"})
     assert _orphans(scene) == (["c1"] if orphaned else [])
+
+
+@pytest.mark.parametrize(("hours", "orphaned"), [(-1, True), (0, True), (1, False)])
+def test_a_rehearsal_that_was_killed_leaves_nothing_that_costs(scene: Scene, hours: int, orphaned: bool) -> None:
+    scene.policies.known = [policy()]
+    _deployed(scene, "r1", workspace=DEV, endpoint="try-ada", **rehearsal_tags(START + timedelta(hours=hours)))
+    _deployed(scene, "kept", workspace=DEV, endpoint="try-ada", **{"pilotage-role": "rehearsal"})
+    _deployed(scene, "odd", workspace=DEV, endpoint="try-ada", **{"pilotage-until": "soon"})
+    assert _orphans(scene) == (["r1"] if orphaned else [])
+    assert do(Activity.REMOVE_ORPHAN, workspace=DEV, endpoint="try-ada", name="r1", at=NOW) == {"begun": orphaned}
 
 
 @pytest.mark.parametrize("owner", ["rollback-1", "promote-2"])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotage.errors import InvalidInput
-from pilotage.gates.signature import Column, Signature, Tensor, misfits, read_signature
+from pilotage.gates.signature import Column, Signature, Tensor, answer_misfit, misfits, read_signature
 from tests.support.trial import FakeTrial
 
 INPUTS = [{"name": "carrier", "type": "string", "required": True}, {"name": "hour", "type": "long", "required": True},
@@ -18,7 +18,7 @@ INPUTS = [{"name": "carrier", "type": "string", "required": True}, {"name": "hou
 
 
 def mlmodel(inputs: Any = INPUTS, outputs: Any = None) -> bytes:
-    told = json.dumps(outputs or [{"type": "double"}])
+    told = json.dumps([{"type": "double"}] if outputs is None else outputs)
     lines = ["flavors: {}", "signature:", f"  inputs: '{json.dumps(inputs)}'", f"  outputs: '{told}'"]
     return "\n".join(lines).encode()
 
@@ -95,6 +95,58 @@ def test_tensors_have_shapes(signature: Signature, data: Any, says: str) -> None
     assert (found == "") if not says else (says in found)
 
 
+# As mlflow.models.infer_signature writes them.
+NESTED = [{"type": "array", "items": {"type": "string"}, "name": "words", "required": True},
+          {"type": "object", "name": "trip", "required": True, "properties": {
+              "from": {"type": "string", "required": True}, "stops": {"type": "long", "required": False}}},
+          {"type": "map", "values": {"type": "double"}, "name": "costs", "required": False}]
+TRIP = [["a", "b"], {"from": "JFK", "stops": 1}, {"toll": 1.5}]
+
+
+@pytest.mark.parametrize(("at", "value", "says"), [
+    (0, ["a"], ""), (0, [], ""), (0, ["a", 1], "words holds what is a whole number; the signature says string"),
+    (0, ["a", None], "words holds what is null"), (0, "ab", "words is text; the signature says array"),
+    (1, {"from": "JFK"}, ""), (1, {"from": "JFK", "stops": None}, ""),
+    (1, {"stops": 1}, "trip has no from, which the signature requires"), (1, {"from": 3}, "trip has from, which is a whole number"),
+    (1, {"from": "JFK", "stops": 1.5}, "trip has stops, which is a fraction; the signature says long"),
+    (1, {"from": "JFK", "to": "LAX"}, "trip has to, which is not in the signature"), (1, [], "trip is a list"),
+    (2, None, ""), (2, {"toll": None}, ""), (2, {"toll": "much"}, "costs holds what is text; the signature says double"),
+    (2, [1.5], "costs is a list; the signature says map"),
+], ids=range(16))
+def test_what_is_inside_a_value_has_its_types_too(at: int, value: Any, says: str) -> None:
+    signature = read_signature(FakeTrial(artifact_files={"MLmodel": mlmodel(NESTED)}))
+    assert signature is not None
+    found = told(split(signature.names, [*TRIP[:at], value, *TRIP[at + 1:]]), signature)
+    assert (found == "") if not says else (says in found)
+
+
+NUMBER = [{"type": "double", "required": True}]
+CLASSES = [{"type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}]
+CHANCES = [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]
+TWO = [{"type": "string", "name": "class", "required": True}, {"type": "double", "name": "chance", "required": True}]
+BOTH = [{"name": "p", **CLASSES[0]}, {"name": "q", **CHANCES[0]}]
+
+
+@pytest.mark.parametrize(("outputs", "answered", "says"), [
+    ([], ["anything", 1], None), (NUMBER, [1.5, 2], None), (NUMBER, [[1.5], [2.5]], None), (NUMBER, [{"0": 1.5}], None),
+    (NUMBER, ["1.5"], "prediction 1 is text; the signature says double"), (NUMBER, [1.5, [1, 2]], "prediction 2 is a list"),
+    (NUMBER, [{"other": 1.5}], "prediction 1 has other, which is not in the signature"),
+    (CLASSES, [3, 4], None), (CLASSES, [3, 4.5], "it holds a fraction; the signature says int64"),
+    (CLASSES, [[3], [4]], "its shape is 2 x 1; the signature says any"), (CLASSES, ["three"], "it holds text"),
+    (CHANCES, [[0.1, 0.9]], None), (CHANCES, [[0.1, 0.2, 0.7]], "its shape is 1 x 3; the signature says any x 2"),
+    (TWO, [{"class": "a", "chance": 0.5}], None), (TWO, [["a", 0.5]], None),
+    (TWO, [{"chance": 0.5}], "prediction 1 has no class"), (TWO, ["a"], "prediction 1 is text; the signature declares class, chance"),
+    (TWO, [["a"]], "prediction 1 is a list of 1"), (TWO, [["a", "b"]], "prediction 1 has chance, which is text"),
+    (BOTH, [{"p": 1, "q": [0.1, 0.9]}], None), (BOTH, [{"p": 1}], "prediction 1 has p; the signature declares p, q"),
+    (BOTH, [1], "name none of p, q"), (BOTH, [{"p": 0.5, "q": [0.1, 0.9]}], "tensor p: it holds a fraction"),
+], ids=range(23))
+def test_answers_are_as_the_signature_declares(outputs: list[dict[str, Any]], answered: list[Any], says: str | None) -> None:
+    signature = read_signature(FakeTrial(artifact_files={"MLmodel": mlmodel(outputs=outputs)}))
+    assert signature is not None
+    found = answer_misfit(signature, answered)
+    assert (found is None) if says is None else (says in str(found))
+
+
 def test_it_is_read_from_the_models_own_file() -> None:
     for path in ("MLmodel", "model/MLmodel"):
         found = read_signature(FakeTrial(artifact_files={path: mlmodel()}))
@@ -107,12 +159,13 @@ def test_it_is_read_from_the_models_own_file() -> None:
     assert (found.tensors[0].shape, found.output_tensors[0].dtype) == ([-1, 8, 8], "float64")
 
 
-@pytest.mark.parametrize("files", [{}, {"model.pkl": b"x"}, {"a/b/MLmodel": mlmodel()}, {"MLmodel": b"flavors: {}"}, {"MLmodel": b""}])
+@pytest.mark.parametrize("files", [{}, {"model.pkl": b"x"}, {"a/b/MLmodel": mlmodel()}, {"MLmodel": b"flavors: {}"}])
 def test_a_model_may_have_none(files: dict[str, bytes]) -> None:
     assert read_signature(FakeTrial(artifact_files=files)) is None
 
 
-@pytest.mark.parametrize("content", [b"signature: {inputs: '{'}", b"\xff\xfe", b"signature: {inputs: '[{}]'}", b"a: [", b"signature: x"])
+@pytest.mark.parametrize("content", [
+    b"signature: {inputs: '{'}", b"\xff\xfe", b"signature: {inputs: '[{}]'}", b"a: [", b"signature: x", b"", b"- a"])
 def test_one_that_cannot_be_read_is_told(content: bytes) -> None:
     with pytest.raises(InvalidInput, match="MLmodel of the model can't be read"):
         read_signature(FakeTrial(artifact_files={"MLmodel": content}))

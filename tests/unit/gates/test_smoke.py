@@ -36,9 +36,9 @@ def test_verdicts(answers: list[SampleAnswer], outcome: str, says: str) -> None:
     assert says in result.message
 
 
-def _run(model: Model, spec: SmokeGate = SPEC, requests: int = 6) -> Any:
+def _run(model: Model, spec: SmokeGate = SPEC, requests: int = 6, files: dict[str, bytes] | None = None) -> Any:
     lines = "\n".join(json.dumps({"input_data": {"columns": ["x"], "data": [[n], [n + 1]]}}) for n in range(requests))
-    trial = FakeTrial(candidate=model, assets={SAMPLES: [("r.jsonl", lines.encode())]})
+    trial = FakeTrial(candidate=model, assets={SAMPLES: [("r.jsonl", lines.encode())]}, artifact_files=files or {})
     return Smoke().begin(trial, spec), trial
 
 
@@ -55,6 +55,15 @@ def test_the_first_requests_are_sent_twice_only_where_the_policy_asks_for_it() -
 def test_a_prediction_that_is_none_fails_wherever_it_stands(bad: Any) -> None:
     result, _ = _run(lambda rows: [1.0, bad])
     assert result.outcome == "failed"
+
+
+def test_answers_are_held_to_what_the_model_declares() -> None:
+    declared = b"signature:\n  outputs: '[{\"type\": \"long\", \"name\": \"minutes\", \"required\": true}]'\n"
+    result, _ = _run(lambda rows: [1.5 for _ in rows], files={"MLmodel": declared})
+    assert result.outcome == "failed"
+    assert "as the model's signature declares: prediction 1 is a fraction; the signature says long" in result.message
+    assert _run(lambda rows: [1 for _ in rows], files={"MLmodel": declared})[0].outcome == "passed"
+    assert _run(lambda rows: [1.5 for _ in rows], files={"MLmodel": b"a: ["})[0].outcome == "passed", "contract tells a broken file"
 
 
 def test_evidence_is_small_and_has_no_rows() -> None:
