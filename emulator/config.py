@@ -55,6 +55,8 @@ class IdentityConfig(_Strict):
     username: str | None = None
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    graph_permissions: tuple[str, ...] = ()
+    """Application permissions for Microsoft Graph, such as GroupMember.Read.All."""
 
 
 class RoleDefinitionConfig(_Strict):
@@ -192,9 +194,19 @@ class SubscriptionConfig(_Strict):
         return self
 
 
+class SignInConfig(_Strict):
+    """The app registration by which browsers sign in, as App Service Authentication (authsettingsV2) has it."""
+
+    client_id: str
+    scope: str = "openid profile"
+    """Of the sign-in; with an application's scope (`api://app/.default`) its access token comes too."""
+
+
 class AppConfig(_Strict):
     path: Path = Path()
     settings: dict[str, str] = {}
+    sign_in: SignInConfig | None = None
+    """None: the app stands without App Service Authentication."""
 
 
 class PlatformConfig(_Strict):
@@ -210,6 +222,8 @@ class PlatformConfig(_Strict):
     job_identity: str
     script_identity: str = ""
     """Whose token PILOTAGE_TOKEN in DIR/env is; none when empty."""
+    groups_in_token: int = Field(200, ge=0)
+    """A person in more groups than this has none in the token, which then points to Microsoft Graph; Entra's limit."""
     role_definitions: tuple[RoleDefinitionConfig, ...] = ()
     """Custom roles, beside Azure's built-in ones."""
     role_assignments: tuple[RoleAssignmentConfig, ...] | None = None

@@ -91,7 +91,7 @@ class Platform:
         faults = Faults()
         faults.load(self._state / "faults.json")
         proxy = ConnectProxy(self._ports["proxy"], self._ports, self._config.accounts, faults)
-        self._identity = Identity(self._config, self._state / "identity", self.addresses.base_url)
+        self._identity = Identity(self._config, self._state / "identity", self.addresses.base_url, self.addresses.functions_url)
         self._services = Services(
             self._config, self._state, self.addresses.base_url, clock=VirtualClock(self._state / "clock.json"),
             storage=AzuriteStorage(self._ports["blob"], self._certificates.bundle), faults=faults, identity=self._identity,
@@ -157,6 +157,7 @@ class Platform:
         variables = environment.for_child(os.environ, self.environment())
         variables.pop("PILOTAGE_TOKEN", None)  # for scripts; the app verifies tokens and needs none
         variables.setdefault("PYTHONUNBUFFERED", "1")
+        variables |= self._identity.easy_auth()
         self._processes.start(
             "functions",
             [sys.executable, "-m", "emulator.functions_host", "--app", str(self._app), "--port", str(self._ports["functions"]),

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import math
+import os
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from emulator.durable.virtual_time import OffsetClock
 from emulator.functions_host import protos
 from emulator.functions_host.admin import Admin
 from emulator.functions_host.durable import DurableBridge
+from emulator.functions_host.easy_auth import PREFIX, EasyAuth, Registration
 from emulator.functions_host.event_grid import EventGridWebhook
 from emulator.functions_host.http_trigger import HttpTriggers
 from emulator.functions_host.in_process import Hub
@@ -44,6 +46,8 @@ class FunctionsHost:
         self._store = HostStore(state / "host.sqlite")
         self._keys = Keys(state / "keys.json", self._store)
         self._runtime = AppRuntime(app)
+        registration = Registration.from_environment(os.environ)
+        self._easy_auth = EasyAuth(registration, self._base_url) if registration else None
         self._resetting = asyncio.Lock()
 
     async def start(self) -> list[str]:
@@ -121,6 +125,10 @@ class FunctionsHost:
             return await self._reset(request)
         if path == "/admin" or path.startswith("/admin/"):
             return await self._admin.answer(request)
+        if self._easy_auth is not None:
+            if path.startswith(PREFIX):
+                return await self._easy_auth.answer(request)
+            request = self._easy_auth.admitted(request)
         return await self._http.answer(request)
 
     async def _set_clock(self, request: Request) -> Response:

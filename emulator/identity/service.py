@@ -19,21 +19,30 @@ from starlette.routing import BaseRoute, Route
 from emulator.config import IdentityConfig, PlatformConfig
 from emulator.context import Caller
 from emulator.errors import Unauthorized
+from emulator.identity.graph import Graph
 from emulator.identity.secrets import Secrets
+from emulator.identity.sign_in import Refused, SignIn
 from emulator.identity.tokens import LIFETIME, TokenSigner
 
 APPLICATION_SCHEME = "api://"
 """Audiences that begin so are applications of the tenant, such as `api://pilotage`; the others are Azure's services."""
 DEFAULT_AUDIENCE = "api://pilotage"
+SIGN_IN = "sign-in"
+"""Under this name the secrets hold that of the application that people sign in to."""
 
 
 class Identity:
     """Implements `IdentityVerifier` and the `Service` protocol. A person's password is their username."""
 
-    def __init__(self, config: PlatformConfig, folder: Path, base_url: str) -> None:
+    def __init__(self, config: PlatformConfig, folder: Path, base_url: str, functions_url: str) -> None:
         self._config, self._base_url = config, base_url
         self._signer = TokenSigner(folder)
-        self.secrets = Secrets(folder / "secrets.json", (i.id for i in config.identities if i.client_id))
+        self.secrets = Secrets(folder / "secrets.json", [*(i.id for i in config.identities if i.client_id), SIGN_IN])
+        self._graph = Graph(config, base_url, self.caller)
+        registered = config.app.sign_in
+        self._sign_in = SignIn(
+            registered, self.secrets.of(SIGN_IN), {i.username: i for i in config.identities if i.username is not None},
+            [f"{functions_url}/.auth/login/aad/callback"]) if registered else None
 
     @property
     def authority(self) -> str:
@@ -52,6 +61,9 @@ class Identity:
             Route(f"{tenant}/discovery/v2.0/keys", self._keys),
             Route(f"{tenant}/oauth2/v2.0/token", self._token, methods=["POST"]),
             Route("/_emulator/identity/rotate", self._rotate, methods=["POST"]),
+            *self._graph.routes(),
+            *([Route(f"{tenant}/oauth2/v2.0/authorize", self._sign_in.authorize, methods=["GET", "POST"]),
+               Route(f"{tenant}/oauth2/v2.0/logout", self._sign_in.log_out)] if self._sign_in else []),
         ]
 
     async def start(self) -> None:
@@ -62,6 +74,14 @@ class Identity:
 
     async def reset(self) -> None:
         """Nothing to forget: the seeded identities and the keys stay."""
+
+    def easy_auth(self) -> dict[str, str]:
+        """Variables by which the Functions host puts App Service Authentication in front of the app; none without `app.sign_in`."""
+        registered = self._config.app.sign_in
+        if registered is None:
+            return {}
+        return {"WEBSITE_AUTH_ENABLED": "True", "WEBSITE_AUTH_CLIENT_ID": registered.client_id, "WEBSITE_AUTH_SCOPE": registered.scope,
+                "WEBSITE_AUTH_OPENID_ISSUER": self.authority, "MICROSOFT_PROVIDER_AUTHENTICATION_SECRET": self.secrets.of(SIGN_IN)}
 
     # --- tokens -------------------------------------------------------------------------------------
 
@@ -86,9 +106,11 @@ class Identity:
             raise Unauthorized("the request carries no bearer token")
         return self._signer.claims(token)
 
-    def user_token(self, identity: IdentityConfig, audience: str = DEFAULT_AUDIENCE, lifetime: int = LIFETIME) -> str:
+    def user_token(self, identity: IdentityConfig, audience: str = DEFAULT_AUDIENCE, lifetime: int = LIFETIME, nonce: str = "") -> str:
         """A v2.0 token for a seeded identity."""
         claims = self._common(identity) | {"iss": self.authority, "aud": audience, "ver": "2.0"}
+        if nonce:
+            claims["nonce"] = nonce
         if identity.username:
             claims["preferred_username"] = f"{identity.username}@local.test"
         if identity.client_id:
@@ -103,8 +125,13 @@ class Identity:
         return self._signer.sign(claims | {"iss": self._issuer_v1, "ver": "1.0", "appid": identity.client_id})
 
     def _common(self, identity: IdentityConfig) -> dict[str, Any]:
-        return {"tid": self._config.tenant, "oid": identity.object_id, "sub": identity.object_id, "name": identity.name,
-                "roles": list(identity.roles), "groups": list(identity.groups)}
+        claims = {"tid": self._config.tenant, "oid": identity.object_id, "sub": identity.object_id, "name": identity.name,
+                  "roles": list(identity.roles)}
+        if len(identity.groups) <= self._config.groups_in_token:
+            return claims | {"groups": list(identity.groups)}
+        # The overage claim (learn.microsoft.com, id-token-claims-reference): it points to the directory, and names no group.
+        source = f"https://graph.windows.net/{self._config.tenant}/users/{identity.object_id}/getMemberObjects"
+        return claims | {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": source}}}
 
     # --- HTTP ---------------------------------------------------------------------------------------
 
@@ -138,19 +165,23 @@ class Identity:
         root = f"{self._base_url}/{self._config.tenant}"
         return JSONResponse({
             "issuer": issuer, "jwks_uri": f"{root}/discovery/v2.0/keys", "token_endpoint": f"{root}/oauth2/v2.0/token",
-            "id_token_signing_alg_values_supported": ["RS256"], "response_types_supported": ["token"],
-            "subject_types_supported": ["pairwise"], "grant_types_supported": ["client_credentials", "password"],
-            "token_endpoint_auth_methods_supported": ["client_secret_post"]})
+            "authorization_endpoint": f"{root}/oauth2/v2.0/authorize", "end_session_endpoint": f"{root}/oauth2/v2.0/logout",
+            "id_token_signing_alg_values_supported": ["RS256"], "response_types_supported": ["code"], "response_modes_supported": ["query"],
+            "subject_types_supported": ["pairwise"], "code_challenge_methods_supported": ["S256"],
+            "grant_types_supported": ["authorization_code", "client_credentials", "password"],
+            "scopes_supported": ["openid", "profile", "email"], "token_endpoint_auth_methods_supported": ["client_secret_post"]})
 
     async def _keys(self, request: Request) -> Response:
         return JSONResponse(self._signer.key_set())
 
     async def _token(self, request: Request) -> Response:
-        """client_credentials and password grants for the seeded identities."""
+        """authorization_code, client_credentials and password grants for the seeded identities."""
         try:
             form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
         except ValueError:  # not UTF-8, or too many fields
             return _refusal(400, "invalid_request", "AADSTS900144: the request body is no form")
+        if form.get("grant_type") == "authorization_code":
+            return self._redeemed(form)
         scopes = form.get("scope", DEFAULT_AUDIENCE).split()
         audience = _audience(scopes[0]) if scopes else ""
         if not audience:
@@ -169,8 +200,21 @@ class Identity:
                 return _refusal(401, "invalid_client", "AADSTS7000215: unknown client or invalid client secret")
             token = self._principal_token(principal, audience)
         else:
-            return _refusal(400, "unsupported_grant_type", "AADSTS70003: use password or client_credentials")
+            return _refusal(400, "unsupported_grant_type", "AADSTS70003: use authorization_code, client_credentials or password")
         return JSONResponse({"token_type": "Bearer", "expires_in": LIFETIME, "access_token": token})
+
+    def _redeemed(self, form: dict[str, str]) -> Response:
+        """Who has signed in with a browser, for the application that sent them."""
+        try:
+            if self._sign_in is None:
+                raise Refused("invalid_client", "AADSTS700016: the platform has no application that people sign in to (app.sign_in)")
+            grant = self._sign_in.redeem(form)
+        except Refused as refused:
+            return _refusal(401 if refused.error == "invalid_client" else 400, refused.error, refused.description)
+        return JSONResponse({
+            "token_type": "Bearer", "expires_in": LIFETIME, "scope": grant.scope,
+            "access_token": self.user_token(grant.person, grant.audience),
+            "id_token": self.user_token(grant.person, grant.client_id, nonce=grant.nonce)})
 
     async def _rotate(self, request: Request) -> Response:
         """Sign with a new key from now on, as Entra does now and then."""

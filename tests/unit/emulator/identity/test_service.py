@@ -15,7 +15,7 @@ from emulator.config import IdentityConfig, PlatformConfig
 from emulator.errors import Unauthorized
 from emulator.identity import Identity
 
-BASE_URL, TENANT = "https://localhost:1", "the-tenant"
+BASE_URL, FUNCTIONS_URL, TENANT = "https://localhost:1", "http://127.0.0.1:2", "the-tenant"
 APP = IdentityConfig(id="app", name="The App", object_id="oid-app", client_id="client-app")
 ADA = IdentityConfig(id="ada", name="Ada", object_id="oid-ada", client_id="client-ada", username="ada", roles=("Reader",), groups=("ml",))
 GRACE = IdentityConfig(id="grace", name="Grace", object_id="oid-grace", username="grace", roles=("Approver",))
@@ -27,7 +27,7 @@ class Signing:
     def __init__(self, folder: Path) -> None:
         config = PlatformConfig(tenant=TENANT, subscription="s", resource_group="rg", location="l", workspaces=(), registries=(),
                                 ledger_account="stledger", identities=(APP, ADA, GRACE), app_identity="app", job_identity="app")
-        self.service = Identity(config, folder, BASE_URL)
+        self.service = Identity(config, folder, BASE_URL, FUNCTIONS_URL)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(Starlette(routes=self.service.routes())), base_url=BASE_URL)
 
     async def managed(self, header: str | None = None, **query: str) -> httpx.Response:
