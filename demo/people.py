@@ -49,12 +49,21 @@ class Approver:
                  if m["body"].get("kind") == "awaiting_approval" and m["body"].get("promotion") == promotion]
         return found[-1]["body"] if found else None
 
-    def decide(self, announcement: dict[str, Any], decision: str, reason: str) -> dict[str, Any]:
+    def decide(self, announcement: dict[str, Any], decision: str, reason: str) -> str:
+        """On the page where a browser is installed, else over HTTP; what happened, in words."""
+        from demo import browser
+
+        if (chromium := browser.installed()) is not None:
+            title, said = browser.decide(chromium, announcement["link"], self._username, self._password, decision, reason)
+            return f"on the review page of {title}, signed in with {chromium.name}; the page says: {said}"
+        self._send(announcement, decision, reason)
+        return "over HTTP, with her token and the link's (there is no Chromium here: with one she would use the page)"
+
+    def _send(self, announcement: dict[str, Any], decision: str, reason: str) -> None:
         response = self._http.post(announcement["decision_url"], headers={"Authorization": f"Bearer {self._sign_in()}"},
                                    json={"decision": decision, "reason": reason, "token": announcement["link_token"]})
         if response.is_error:
             raise NotObserved(f"the decision was answered {response.status_code}: {response.text[:500]}")
-        return response.json()
 
     def _sign_in(self) -> str:
         response = self._http.post(

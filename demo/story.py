@@ -114,8 +114,7 @@ class Story:
             raise NotObserved(f"{promotion} ended {found['phase']}: {found.get('message')}")
         announcement = wait_for("the announcement", lambda: self.approver.announcement(promotion))
         self.narrator.say(f"the team's channel says: {announcement['title']}")
-        self.approver.decide(announcement, "approve", "gates passed, go")
-        self.narrator.good("Grace Hopper approved over HTTP, with her token and the link's")
+        self.narrator.good(f"Grace Hopper approved {self.approver.decide(announcement, 'approve', 'gates passed, go')}")
         found = self._follow(promotion, until=ENDED, bakes=True)
         if found["phase"] != "succeeded":
             raise NotObserved(f"{promotion} ended {found['phase']}: {found.get('message')}")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import httpx
 import pytest
+from playwright.sync_api import expect
 
+from tests.support import browser as chromium
 from tests.support.journey import Journey
 
 pytestmark = pytest.mark.xdist_group("e2e")
@@ -29,12 +32,37 @@ def test_nobody_approves_without_both_tokens_or_their_own_model(journey: Lines) 
     assert line.call("POST", "/api/approvals/promote-none/decision", json=body).status_code == 404
     assert line.decide(message, "grace", "reject", reason="").status_code == 400, "a rejection needs its reason"
 
-    assert line.decide(message, "grace", "reject", "too slow on Mondays").status_code == 202
+    _reject_on_the_page(line, promotion, message["link"])
     found = line.reach(promotion, "rejected")
     assert "too slow on Mondays" in found["message"]
     assert line.decide(message, "linus").status_code == 410, "it is over"
     # What is secret stays where it was made: not in the ledger's account of the promotion.
     assert message["link_token"] not in str(found)
+
+
+def _reject_on_the_page(line: Journey, promotion: str, link: str) -> None:
+    """The announced link in a browser: sign in as anybody would, read, decide by keyboard."""
+    # Outside of a session the headers of App Service Authentication are nobody's: also with a real token in them.
+    forged = {"X-MS-TOKEN-AAD-ACCESS-TOKEN": line.platform.user_token("grace"), "X-MS-CLIENT-PRINCIPAL-NAME": "grace"}
+    path = link.removeprefix(line.platform.env["FUNCTIONS_URL"])
+    answer = httpx.get(link, headers=forged, timeout=60, trust_env=False)
+    assert answer.status_code == 302
+    assert answer.headers["location"].startswith("/.auth/login/aad?post_login_redirect_uri=")
+    with chromium.browser() as browser, chromium.page(browser) as page:
+        page.goto(link)
+        expect(page).to_have_title("Sign in · Local platform")
+        assert chromium.violations(page) == []
+        page.keyboard.type("grace")
+        page.keyboard.press("Tab")
+        page.keyboard.type("grace")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"{line.line}:1 for mlw-prod/{line.line}")
+        assert page.url.endswith(path)
+        page.get_by_label("Reason (required to reject)").focus()
+        page.keyboard.type("too slow on Mondays")
+        page.get_by_role("button", name="Reject").focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("status")).to_have_text("Your rejection is recorded.")
 
 
 def test_an_approval_expires_in_virtual_time(journey: Lines) -> None:
