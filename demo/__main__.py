@@ -11,8 +11,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from demo.errors import NotObserved
 from demo.narrator import Narrator
-from demo.people import Approver, NotObserved, Pilotage
+from demo.people import Approver, Pilotage
 from demo.platform import Platform, PlatformFailed
 from demo.science import DataScientist
 from demo.story import Story

@@ -8,9 +8,8 @@ from typing import Any
 
 import httpx
 
-
-class NotObserved(Exception):
-    """Something that the story promises did not happen."""
+from demo import browser
+from demo.errors import NotObserved
 
 
 class Pilotage:
@@ -51,8 +50,6 @@ class Approver:
 
     def decide(self, announcement: dict[str, Any], decision: str, reason: str) -> str:
         """On the page where a browser is installed, else over HTTP; what happened, in words."""
-        from demo import browser
-
         if (chromium := browser.installed()) is not None:
             title, said = browser.decide(chromium, announcement["link"], self._username, self._password, decision, reason)
             return f"on the review page of {title}, signed in with {chromium.name}; the page says: {said}"

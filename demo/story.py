@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 
+from demo.errors import NotObserved
 from demo.narrator import Narrator
-from demo.people import Approver, NotObserved, Pilotage, wait_for
+from demo.people import Approver, Pilotage, wait_for
 from demo.science import DataScientist
 
 MODEL = "air-time"

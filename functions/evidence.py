@@ -62,14 +62,14 @@ def waive(req: func.HttpRequest) -> func.HttpResponse:
         this = app()
         row = known(call, Role.READER)
         body = call.body(WaiverBody)
-        rule = _rule(this, call, row)
+        groups = _waiving_groups(this, call, row)
         _refuse_gate(this, row, body.gate)
         now = this.clock.now()
         expires = _expiry(body.expires, now)
         waiver = WaiverRecord(
             id=short_hash(row.id, body.gate, call.actor.object_id, body.reason, expires.isoformat(), length=16), policy=row.policy,
             model=row.model, version=row.version, gate=body.gate, approver=call.actor.object_id,
-            groups=naming_groups(rule.approvers, call.actor.groups), reason=body.reason,
+            groups=groups, reason=body.reason,
             given_at=now.isoformat(timespec="milliseconds"), expires=expires.isoformat())
         if waiver.id not in {given.id for given in this.ledger.waivers.of(row.policy, row.model, row.version)}:
             this.ledger.waivers.give(waiver)
@@ -93,8 +93,8 @@ def _full(this: App, row: PromotionRow) -> list[GateResult]:
     return found
 
 
-def _rule(this: App, call: Call, row: PromotionRow) -> ApprovalRule:
-    """The approval rule of the promotion's own policy, if it lets this person waive. Raises Forbidden."""
+def _waiving_groups(this: App, call: Call, row: PromotionRow) -> list[str]:
+    """The person's groups that the rule of the promotion's own policy names, if it lets this person waive. Raises Forbidden."""
     if not call.actor.has(Role.APPROVER, row.team):
         scoped = f" or {Role.APPROVER.value}.{row.team}" if row.team else ""
         raise Forbidden(f"a waiver takes the app role {Role.APPROVER.value}{scoped}")
@@ -102,11 +102,12 @@ def _rule(this: App, call: Call, row: PromotionRow) -> ApprovalRule:
     rule = PromotionPolicy.from_wire(accepted.data["policy"]).production.approval if accepted else None
     if not isinstance(rule, ApprovalRule):
         raise Forbidden("the policy names no approvers, so nobody can waive a gate")
-    if not named(rule.approvers, call.actor.object_id, call.actor.groups):
+    actor = this.with_groups(call.actor, rule.approvers)
+    if not named(rule.approvers, actor.object_id, actor.groups):
         raise Forbidden(f"the policy does not name you: it asks {', '.join(rule.approvers)}")
     if reason := conflict_of_interest(row.submitters, call.actor.object_id):
         raise Forbidden(f"you may not waive a gate of this model: {reason}")
-    return rule
+    return naming_groups(rule.approvers, actor.groups)
 
 
 def _refuse_gate(this: App, row: PromotionRow, gate: str) -> None:

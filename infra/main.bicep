@@ -201,6 +201,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         { name: 'PILOTAGE_DEAD_LETTER_CONTAINER', value: deadLetters }
         { name: 'PILOTAGE_AUTH_ISSUER', value: authIssuer }
         { name: 'PILOTAGE_AUTH_AUDIENCE', value: authAudience }
+        { name: 'PILOTAGE_AUTH_CLIENT_ID', value: signInClientId }
         { name: 'PILOTAGE_BASE_URL', value: 'https://${functionName}.azurewebsites.net' }
         { name: 'PILOTAGE_LINK_KEY', value: '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/${linkKey.name})' }
         { name: 'PILOTAGE_SIGNING_KEY_ID', value: passportKey.properties.keyUriWithVersion }

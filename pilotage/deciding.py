@@ -30,11 +30,13 @@ from pilotage.domain.canonical import short_hash
 from pilotage.domain.delegation import Comment, Delegation, Refusal, Review, lent_to, may_delegate
 from pilotage.domain.phase import PromotionPhase
 from pilotage.domain.policy import ApprovalRule, PromotionPolicy
-from pilotage.errors import Conflict, Forbidden, Gone, InvalidInput, NotFound, PilotageError
+from pilotage.errors import Conflict, Forbidden, Gone, InvalidInput, NotFound, PermissionDenied, PilotageError, Throttled, Unavailable
 from pilotage.messages import ApprovalRequest, Closed, PromotionRow
 from pilotage.ports import LinkClaims
 
 log = logging.getLogger("pilotage.deciding")
+_UNTOLD = (Unavailable, Throttled, PermissionDenied)
+"""The directory has not said which groups a person is in."""
 _STATUS: dict[type[PilotageError], int] = {Forbidden: 403, Conflict: 409, Gone: 410}
 
 
@@ -151,6 +153,8 @@ class Deciding:
     def _entitled(self, actor: Actor, request: ApprovalRequest, behalf: str | None, now: datetime) -> tuple[str | None, list[str]]:
         """(for whom, by which groups): by their own name, or by a delegation. Raises Forbidden."""
         names = request.ballot.approvers(now)
+        if behalf is None:
+            actor = self._app.with_groups(actor, names)
         if behalf is None and named(names, actor.object_id, actor.groups):
             return None, naming_groups(names, actor.groups)
         known = self._app.ledger.voices.delegations(request.policy) if request.ballot.rule.delegation else []
@@ -166,6 +170,7 @@ class Deciding:
         glass = request.ballot.rule.break_glass
         if glass is None:
             raise Forbidden("the policy has no break_glass: nobody may approve past its rule")
+        actor = self._app.with_groups(actor, glass.approvers)
         if not named(glass.approvers, actor.object_id, actor.groups):
             raise Forbidden(f"the policy does not name you under break_glass: it asks {', '.join(glass.approvers)}")
         if reason := own_model(request.submitters, actor.object_id):
@@ -198,14 +203,14 @@ class Deciding:
             self.require_approver(actor, request.team)
             self._may_break_glass(actor, request)
             glass = True
-        except Forbidden:
+        except (Forbidden, *_UNTOLD):
             pass
         try:
             self.require_approver(actor, request.team)
             behalf, _ = self._entitled(actor, request, None, self._app.clock.now())
             if reason := conflict_of_interest(request.submitters, actor.object_id):
                 raise Forbidden(f"you may not decide on this model: {reason}")
-        except Forbidden as error:
+        except (Forbidden, *_UNTOLD) as error:
             return Standing(may=False, why_not=str(error), vote=last, may_break_glass=glass)
         return Standing(may=True, on_behalf_of=behalf, vote=last, may_break_glass=glass)
 
@@ -231,6 +236,7 @@ class Deciding:
         """Let somebody else decide for this person until a time. Raises Forbidden, InvalidInput."""
         self.require_approver(actor, policy.team)
         rules = [rule for stage in policy.stages if isinstance(rule := stage.approval, ApprovalRule)]
+        actor = self._app.with_groups(actor, [name for rule in rules if rule.delegation for name in everybody(rule)])
         letting = [rule for rule in rules if may_delegate(rule, actor.object_id, actor.groups)]
         if not letting:
             raise Forbidden(f"the policy {policy.name} does not name you, or does not let its approvers delegate (approval.delegation)")

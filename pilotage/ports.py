@@ -332,6 +332,17 @@ class Identity(Protocol):
         """The caller of a bearer token, verified against the issuer's keys. Raises Unauthenticated."""
 
 
+class Groups(Protocol):
+    """The directory's word on groups, for people who are in more of them than a token holds."""
+
+    def of(self, object_id: str, candidates: Sequence[str]) -> list[str]:
+        """Those of `candidates` (object ids of groups) that the person is a member of, directly or through another group.
+
+        Raises Unavailable when the directory does not answer, Forbidden when it does not know the person: nobody is
+        taken for a member because nobody could be asked.
+        """
+
+
 class LinkClaims(Frozen):
     """What a decision link is bound to."""
 

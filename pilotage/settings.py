@@ -109,6 +109,12 @@ class Settings(AzureSettings):
     auth_issuer: Url = Field(
         alias="PILOTAGE_AUTH_ISSUER", description="such as https://login.microsoftonline.com/<tenant id>/v2.0")
     auth_audience: Text = Field("api://pilotage", alias="PILOTAGE_AUTH_AUDIENCE", description="the app registration's id or URI")
+    auth_client_id: Text | None = Field(
+        None, alias="PILOTAGE_AUTH_CLIENT_ID",
+        description="the app registration's client id, which is the audience of v2 access tokens and of browsers' id tokens, or nothing")
+    graph_url: Url = Field(
+        "https://graph.microsoft.com", alias="PILOTAGE_GRAPH_URL",
+        description="Microsoft Graph of your cloud, such as https://graph.microsoft.com: asked about groups that do not fit into a token")
     link_key: SecretStr = Field(
         alias="PILOTAGE_LINK_KEY", description=f"a random secret of at least {LINK_KEY_BYTES} bytes, such as `openssl rand -hex 32` prints")
     signing_key_id: Https | None = Field(
@@ -125,6 +131,11 @@ class Settings(AzureSettings):
     dead_letter_container: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")] = Field(
         "event-grid-dead-letters", alias="PILOTAGE_DEAD_LETTER_CONTAINER", description="a blob container's name")
     clock_file: Path | None = Field(None, alias="PILOTAGE_CLOCK_FILE", description="path of a file that shifts the clock, or nothing")
+
+    @property
+    def auth_audiences(self) -> list[str]:
+        """What a token may be for: the application id URI, and the client id where it is told."""
+        return [self.auth_audience, *([self.auth_client_id] if self.auth_client_id else [])]
 
     @field_validator("signing_key")
     @classmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from enum import StrEnum
 
 from pilotage.domain.assets import Frozen
@@ -31,6 +33,9 @@ class Actor(Frozen):
     name: str = ""
     roles: list[str] = []
     groups: list[str] = []
+    """As the token lists them, or as the directory has said."""
+    groups_overage: bool = False
+    """The person is in more groups than a token holds: `groups` is empty until the directory is asked."""
 
     def has(self, role: Role, team: str | None = None) -> bool:
         """True when the actor holds a role that grants `role`, for all teams or for this one.
@@ -50,3 +55,17 @@ class Actor(Frozen):
         prefixes = [granting.value.casefold() + "." for granting in _GRANTS[role]]
         return sorted({value.casefold().removeprefix(p) for value in self.roles for p in prefixes
                        if value.casefold().startswith(p)})
+
+
+_GROUP = "group:"
+_OBJECT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def groups_in(principals: Sequence[str]) -> list[str]:
+    """The groups among `user:<object id>` and `group:<name or object id>`, in order, each once."""
+    return list(dict.fromkeys(text.removeprefix(_GROUP) for text in principals if text.startswith(_GROUP)))
+
+
+def is_object_id(text: str) -> bool:
+    """True for what a directory can be asked about; a display name is not unique and can't be."""
+    return _OBJECT_ID.fullmatch(text) is not None

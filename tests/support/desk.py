@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from pilotage.bootstrap import App
+from pilotage.bootstrap import App, NoDirectory
 from pilotage.domain.access import Actor
 from pilotage.domain.approval import Vote
 from pilotage.domain.assets import AssetRef, Submitter
@@ -16,7 +16,7 @@ from pilotage.domain.policy import PromotionPolicy
 from pilotage.intake import Intake
 from pilotage.ledger import Ledger
 from pilotage.messages import ApprovalRequest, PromotionRow
-from pilotage.ports import LinkClaims, Records, Rows
+from pilotage.ports import Groups, LinkClaims, Records, Rows
 from pilotage.settings import Settings
 from tests.support.memory import (
     SIGNER,
@@ -77,6 +77,7 @@ class Desk:
     clock: FixedClock = field(default_factory=FixedClock)
     orchestrator: MemoryOrchestrator = field(default_factory=MemoryOrchestrator)
     identity: StaticIdentity = field(default_factory=StaticIdentity)
+    directory: Groups = field(default_factory=NoDirectory)
 
     def __post_init__(self) -> None:
         self.tickets = MemoryTickets(self.clock)
@@ -91,7 +92,7 @@ class Desk:
         """The app of the routes. What reaches Azure ML is absent: a route that touches it fails."""
         absent = cast(Any, None)
         return App(settings=SETTINGS, clock=self.clock, policies=self.policies, ledger=self.ledger, notifier=RecordingNotifier(),
-                   identity=self.identity, tickets=self.tickets, registry=absent, deployments=absent, jobs=absent)
+                   identity=self.identity, tickets=self.tickets, registry=absent, deployments=absent, jobs=absent, groups=self.directory)
 
     def actor(self, token: str, *roles: str, groups: tuple[str, ...] = ()) -> str:
         """Somebody with these app roles (short names); returns the header that they send."""

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("sdk")
 
 @pytest.fixture(scope="module")
 def identity(settings: Settings) -> BearerIdentity:
-    return BearerIdentity(settings.auth_issuer, settings.auth_audience)
+    return BearerIdentity(settings.auth_issuer, settings.auth_audiences)
 
 
 def test_people_are_known_by_object_id_roles_and_groups(identity: BearerIdentity, azure: LivePlatform) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import time
 from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pilotage.errors import Unauthenticated, Unavailable
+from pilotage.errors import TokenExpired, Unauthenticated, Unavailable
 from pilotage.identity import BearerIdentity, SigningKeys
 from pilotage.identity.keys import KEEP_FOR, REFRESH_AFTER
 
@@ -53,8 +55,9 @@ def _identity(issuer: Issuer, watch: Watch | None = None) -> BearerIdentity:
 
 def _token(key: str = "k1", kid: str | None = None, algorithm: str = "RS256", **changes: Any) -> str:
     now = int(time.time())
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "nbf": now, "exp": now + 600, "oid": "oid-grace", "name": "Grace Hopper",
-              "preferred_username": "grace@example.org", "roles": ["Pilotage.Approver"], "groups": ["ml-leads"], **changes}
+    claims = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "nbf": now, "exp": now + 600, "tid": "tenant", "oid": "oid-grace",
+              "name": "Grace Hopper", "preferred_username": "grace@example.org", "roles": ["Pilotage.Approver"], "groups": ["ml-leads"],
+              **changes}
     claims = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(claims, KEYS[key], algorithm=algorithm, headers={"kid": kid or key})
 
@@ -81,6 +84,7 @@ def test_what_is_no_bearer_token_is_refused(header: str | None) -> None:
 @pytest.mark.parametrize("changes", [
     {"exp": 1}, {"nbf": 4102444800}, {"iat": 4102444800}, {"aud": "api://other"}, {"aud": None}, {"iss": "https://login.example/other/v2.0"},
     {"iss": None}, {"exp": None}, {"nbf": None}, {"iat": None}, {"oid": None}, {"oid": ""}, {"oid": ["oid-grace"]},
+    {"tid": None}, {"tid": "other"}, {"tid": ["tenant"]}, {"aud": "client-of-another"}, {"aud": [AUDIENCE[:-1]]},
     {"key": "stranger"}, {"key": "stranger", "kid": "k1"}, {"algorithm": "RS512"},
 ], ids=str)
 def test_a_token_that_is_wrong_in_one_thing_is_refused(changes: dict[str, Any]) -> None:
@@ -91,18 +95,53 @@ def test_a_token_that_is_wrong_in_one_thing_is_refused(changes: dict[str, Any]) 
     assert caught.value.__cause__ is None, "the cause may quote the token"
 
 
+def test_only_a_token_that_was_good_is_told_to_have_expired() -> None:
+    """Who is told so signs in again; a forged token must not become a round trip to the issuer."""
+    with pytest.raises(TokenExpired):
+        _identity(Issuer("k1")).verify(f"Bearer {_token(exp=1)}")
+    for changes in ({"key": "stranger", "kid": "k1"}, {"kid": "made-up"}):
+        with pytest.raises(Unauthenticated) as caught:
+            _identity(Issuer("k1")).verify(f"Bearer {_token(exp=1, **changes)}")
+        assert not isinstance(caught.value, TokenExpired)
+
+
+def test_a_token_for_the_client_id_is_for_us_too() -> None:
+    identity = BearerIdentity(ISSUER, [AUDIENCE, "client-pilotage"], SigningKeys(ISSUER, Issuer("k1").fetch))
+    assert identity.verify(f"Bearer {_token(aud='client-pilotage')}").object_id == "oid-grace"
+    with pytest.raises(Unauthenticated, match="not for api://pilotage or client-pilotage"):
+        identity.verify(f"Bearer {_token(aud='client-other')}")
+
+
+@pytest.mark.parametrize("claims", [
+    {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {"endpoint": "https://evil.example/steal"}}},
+    {"_claim_names": {"groups": "src1"}}, {"hasgroups": True}, {"hasgroups": "true"}])
+def test_a_token_that_leaves_groups_out_says_so(claims: dict[str, Any]) -> None:
+    actor = _identity(Issuer("k1")).verify(f"Bearer {_token(groups=None, **claims)}")
+    assert (actor.groups, actor.groups_overage) == ([], True)
+
+
+@pytest.mark.parametrize("claims", [
+    {}, {"groups": None}, {"_claim_names": "groups"}, {"_claim_names": {"other": "src1"}, "groups": None}, {"hasgroups": False}])
+def test_a_token_with_its_groups_or_none_needs_nobody_to_ask(claims: dict[str, Any]) -> None:
+    assert not _identity(Issuer("k1")).verify(f"Bearer {_token(**claims)}").groups_overage
+
+
 def test_clocks_may_differ_a_little() -> None:
     _identity(Issuer("k1")).verify(f"Bearer {_token(nbf=int(time.time()) + 20)}")
 
 
-@pytest.mark.parametrize("header", [{"alg": "none", "kid": "k1"}, {"alg": "HS256", "kid": "k1"}])
-def test_an_unsigned_token_and_one_signed_with_the_public_key_are_refused(header: dict[str, str]) -> None:
-    def part(value: Any) -> str:
-        return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+@pytest.mark.parametrize("form", [serialization.PublicFormat.SubjectPublicKeyInfo, serialization.PublicFormat.PKCS1])
+@pytest.mark.parametrize("algorithm", ["none", "None", "", "HS256", "RS256"])
+def test_an_unsigned_token_and_one_signed_with_the_public_key_are_refused(algorithm: str, form: serialization.PublicFormat) -> None:
+    def part(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
 
     body = jwt.decode(_token(), options={"verify_signature": False})
+    signed = f"{part(json.dumps({'alg': algorithm, 'kid': 'k1'}).encode())}.{part(json.dumps(body).encode())}"
+    public = KEYS["k1"].public_key().public_bytes(serialization.Encoding.PEM, form)
+    signature = part(hmac.digest(public, signed.encode(), "sha256")) if "S256" in algorithm else ""
     with pytest.raises(Unauthenticated):
-        _identity(Issuer("k1")).verify(f"Bearer {part(header)}.{part(body)}.{part('signature')}")
+        _identity(Issuer("k1")).verify(f"Bearer {signed}.{signature}")
 
 
 # --- the issuer's keys ----------------------------------------------------------------------------

@@ -13,10 +13,13 @@ import httpx
 import jwt
 import pytest
 from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from emulator.config import AppConfig, IdentityConfig, PlatformConfig, SignInConfig
 from emulator.identity import Identity
 from emulator.identity.sign_in import CODE_LIFETIME
+from pilotage.errors import Forbidden
+from pilotage.identity import GraphGroups
 
 BASE_URL, FUNCTIONS_URL, TENANT, CLIENT = "https://localhost:1", "http://127.0.0.1:2", "the-tenant", "client-of-the-app"
 CALLBACK = f"{FUNCTIONS_URL}/.auth/login/aad/callback"
@@ -172,6 +175,20 @@ class TestGroups:
         assert "_claim_names" not in few
         found = await tenant.graph("oid-grace", {"groupIds": ["ML-leads", "other"]})
         assert (found.status_code, found.json()["value"]) == (200, ["ML-leads"])
+
+    def test_the_apps_adapter_reads_its_answers(self, tmp_path: Path) -> None:
+        tenant = Tenant(tmp_path)
+        client = TestClient(Starlette(routes=tenant.service.routes()), base_url=BASE_URL)
+
+        def post(url: str, body: dict[str, Any]) -> tuple[int, Any]:
+            headers = {"Authorization": f"Bearer {tenant.service._principal_token(APP, BASE_URL)}"}
+            answer = client.post(url, json=body, headers=headers)
+            return answer.status_code, answer.json()
+
+        groups = GraphGroups(BASE_URL, post)
+        assert groups.of("oid-grace", ["ml-leads", "other"]) == ["ml-leads"]
+        with pytest.raises(Forbidden, match="does not know you"):
+            groups.of("oid-nobody", ["ml-leads"])
 
     @pytest.mark.parametrize(("person", "body", "status"), [
         ("oid-nobody", {"groupIds": ["a"]}, 404), ("oid-grace", {"groupIds": []}, 400), ("oid-grace", {"groupIds": ["a"] * 21}, 400),
