@@ -6,8 +6,11 @@ from activities.effect import effect
 from pilotage.bootstrap import app
 from pilotage.domain.assets import AssetRef
 from pilotage.domain.passport import ANCHOR, Entry
-from pilotage.errors import NotFound
+from pilotage.errors import NotFound, PilotageError
 from pilotage.messages import PromotionRow
+
+AT_ONCE = 20
+"""Late digests that one sweep puts there; the next one takes the rest."""
 
 
 @effect
@@ -36,9 +39,29 @@ def anchor_passport(payload: dict) -> dict:
 
     A version that was promoted several times bears a digest for each promotion.
     """
-    target = AssetRef.model_validate(payload["target"])
+    app().ledger.anchors.owe(payload["promotion"], payload["target"], payload["digest"])
+    return {"anchored": _stamp(payload)}
+
+
+@effect
+def anchor_late(payload: dict) -> dict:
+    """{} -> {"anchored": [promotion], "owed": [why]}: digests that the promotions themselves could not put there."""
+    anchored, owed = [], []
+    for about in app().ledger.anchors.owed()[:AT_ONCE]:
+        try:
+            _stamp(about)
+            anchored.append(about["promotion"])
+        except PilotageError as error:
+            owed.append(f"{about['promotion']}: {type(error).__name__}: {error}"[:300])
+    return {"anchored": anchored, "owed": owed}
+
+
+def _stamp(about: dict) -> bool:
+    target = AssetRef.model_validate(about["target"])
     try:
-        app().registry.stamp(target, {f"{ANCHOR}{payload['promotion']}": payload["digest"]})
+        app().registry.stamp(target, {f"{ANCHOR}{about['promotion']}": about["digest"]})
+        found = True
     except NotFound:
-        return {"anchored": False}
-    return {"anchored": True}
+        found = False  # the promotion ended before its version was there
+    app().ledger.anchors.settle(about["promotion"])
+    return found

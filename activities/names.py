@@ -10,6 +10,7 @@ class Activity(StrEnum):
     RECORD_ENTRY = "record_entry"
     PASSPORT_TAIL = "passport_tail"
     ANCHOR_PASSPORT = "anchor_passport"
+    ANCHOR_LATE = "anchor_late"
     # what is promoted
     READ_MODEL = "read_model"
     PIN_MODEL = "pin_model"

@@ -110,8 +110,8 @@ class Reply:
     """An answer."""
 
     status: int
-    value: dict[str, Any] | str
-    """JSON; a text is an HTML page."""
+    value: dict[str, Any] | str | bytes
+    """JSON; a text is an HTML page, bytes are a file of the Content-Type in `headers`."""
     headers: dict[str, str] = field(default_factory=dict)
     sign_in: bool = False
     """True when nobody is signed in, or not any more: the only refusals that signing in mends."""
@@ -243,7 +243,7 @@ def _respond(reply: Reply, policy: str = SHEET_POLICY) -> func.HttpResponse:
         # Links carry tokens in their query: no other site is told where a reader came from.
         usual |= {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
     return func.HttpResponse(
-        reply.value if isinstance(reply.value, str) else json.dumps(reply.value, ensure_ascii=False), status_code=reply.status,
+        reply.value if isinstance(reply.value, str | bytes) else json.dumps(reply.value, ensure_ascii=False), status_code=reply.status,
         mimetype=reply.headers.get("Content-Type", "text/html" if page else "application/json").partition(";")[0], charset="utf-8",
         headers={**usual, **{name: text for name, text in reply.headers.items() if name != "Content-Type"}})
 

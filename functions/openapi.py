@@ -18,7 +18,7 @@ from functions.promotions import PromoteBody, RetryBody, RollbackBody
 from pilotage.domain.access import Role
 
 bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
-JSON, HTML, FORM = "application/json", "text/html", "application/x-www-form-urlencoded"
+JSON, HTML, ZIP, FORM = "application/json", "text/html", "application/zip", "application/x-www-form-urlencoded"
 VERSION = "1.0.0"
 
 
@@ -68,6 +68,7 @@ OPERATIONS = (
     Operation("get", "delegations/{policy}", "Who decides for whom", Role.READER, refusals=(404,)),
     Operation("delete", "delegations/{policy}/{delegation}", "Take a delegation back", Role.APPROVER, refusals=(404,)),
     Operation("get", "keys", "The public keys that signed passports, as a JWK Set", Role.READER),
+    Operation("get", "audit", "The evidence of a period as one signed zip", Role.READER, query=("from!", "to!"), kind=ZIP),
     Operation("get", "explain", "Why this is live", Role.READER, query=("model", "version", "endpoint", "workspace"), refusals=(404,)),
     Operation("get", "openapi.json", "This description", Role.READER),
     Operation("post", "alerts", "Azure Monitor's common alert schema, by secure webhook", Role.OPERATOR, (200, 202)),

@@ -1,13 +1,18 @@
 """Passports over HTTP: the file that proves itself, the keys that signed it, and what it means in plain words."""
 
+from dataclasses import replace
+from datetime import datetime
+
 import azure.durable_functions as df
 import azure.functions as func
 
-from functions.http import Call, Reply, serve
+from functions.http import Call, Reply, moment, serve
 from functions.promotions import known
 from pilotage.bootstrap import app
 from pilotage.domain.access import Role
+from pilotage.domain.names import promotion_of
 from pilotage.errors import Forbidden, InvalidInput, NotFound
+from pilotage.passports.audit import audit_zip, key_set
 from pilotage.passports.explaining import explain_endpoint, explain_version
 from pilotage.passports.file import passport_file
 
@@ -16,11 +21,12 @@ bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 @bp.route(route="promotions/{promotion}/passport", methods=["GET"])
 def get_passport(req: func.HttpRequest) -> func.HttpResponse:
-    """The passport as a file for `pilotage passport verify`."""
+    """The passport as a file for `pilotage passport verify`: of a promotion, or by its id of one of its rollbacks."""
 
     def handle(call: Call) -> Reply:
-        row = known(call, Role.READER)
-        return Reply(200, passport_file(app().ledger, row.id, app().clock.now()))
+        wanted = call.route["promotion"]
+        known(replace(call, route={"promotion": promotion_of(wanted) or wanted}), Role.READER)
+        return Reply(200, passport_file(app().ledger, wanted, app().clock.now()))
 
     return serve(req, Role.READER, handle)
 
@@ -29,11 +35,33 @@ def get_passport(req: func.HttpRequest) -> func.HttpResponse:
 def get_keys(req: func.HttpRequest) -> func.HttpResponse:
     """The public keys that ever signed a passport, as a JWK Set: what a verifier trusts."""
 
+    return serve(req, Role.READER, lambda call: Reply(200, key_set(app().ledger)))
+
+
+@bp.route(route="audit", methods=["GET"])
+def export_audit(req: func.HttpRequest) -> func.HttpResponse:
+    """`?from=&to=` (days, or times with a zone; `to` is not part of it): the evidence of the period as one signed zip."""
+
     def handle(call: Call) -> Reply:
-        keys = app().ledger.passports.keys()
-        return Reply(200, {"keys": [{**jwk, "kid": kid, "alg": "ES256", "use": "sig"} for kid, jwk in sorted(keys.items())]})
+        if call.actor.teams(Role.READER) is not None:
+            raise Forbidden(f"an audit spans all teams: this takes {Role.READER.value} for all of them, not for a team")
+        begin, end = _day("from", call), _day("to", call)
+        if begin >= end:
+            raise InvalidInput("from: must be before to")
+        this = app()
+        content = audit_zip(this.ledger, begin, end, this.clock.now())
+        name = f"pilotage-audit-{begin:%Y%m%d}-{end:%Y%m%d}.zip"
+        return Reply(200, content, {"Content-Type": "application/zip", "Content-Disposition": f'attachment; filename="{name}"'})
 
     return serve(req, Role.READER, handle)
+
+
+def _day(name: str, call: Call) -> datetime:
+    """A day (its beginning, UTC) or a time with a zone. Raises InvalidInput."""
+    text = call.query.get(name) or ""
+    if not text:
+        raise InvalidInput(f"{name} is missing: name a day such as 2026-07-01 or a time such as 2026-07-01T12:00:00Z")
+    return moment(name, f"{text}T00:00:00Z" if len(text) == len("2026-07-01") else text)
 
 
 @bp.route(route="explain", methods=["GET"])

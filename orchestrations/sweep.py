@@ -38,6 +38,10 @@ def sweep(ctx: task.OrchestrationContext, request: dict) -> Steps:
                 removed.append(orphan)
         except StepFailed as error:
             failed.append(f"{orphan['endpoint']}/{orphan['name']}: {error}")
+    try:
+        failed += (yield from call(ctx, Activity.ANCHOR_LATE, {}))["owed"]
+    except StepFailed as error:
+        failed.append(f"late digests: {error}")
     for due in (yield from call(ctx, Activity.DUE_REVIEWS, {}))["due"]:
         yield from _remind(ctx, due)
     return {"reaped": reaped, "removed": removed, "failed": failed}

@@ -21,6 +21,7 @@ from pilotage.errors import InvalidInput
 from pilotage.gates_cli import app as gates
 from pilotage.ledger import dead_letters
 from pilotage.passport_cli import app as passport
+from pilotage.passport_cli import audit
 from pilotage.policies.folder import GUARDRAILS, SUFFIXES, load
 from pilotage.policies.schema import schema_text
 from pilotage.policies.words import describe
@@ -31,6 +32,7 @@ promotions = typer.Typer(help="Promotions under way and done.", no_args_is_help=
 events = typer.Typer(help="Events that were refused or given up.", no_args_is_help=True)
 app.add_typer(gates, name="gates")
 app.add_typer(passport, name="passport")
+app.add_typer(audit, name="audit")
 app.add_typer(policy, name="policy")
 app.add_typer(promotions, name="promotions")
 app.add_typer(events, name="events")

@@ -87,6 +87,10 @@ class PilotageClient:
     def passport(self, promotion: str) -> dict[str, Any]:
         return self._call("GET", f"/api/promotions/{quote(promotion, safe='')}/passport")
 
+    def audit(self, begin: str, end: str) -> bytes:
+        """The zip of a period."""
+        return self._send("GET", "/api/audit", params={"from": begin, "to": end}).content
+
     def keys(self) -> dict[str, Any]:
         return self._call("GET", "/api/keys")
 

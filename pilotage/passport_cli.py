@@ -13,9 +13,11 @@ from pilotage.client import PilotageClient
 from pilotage.console import out, show_json, telling
 from pilotage.domain.signatures import Jwk, thumbprint
 from pilotage.errors import InvalidInput
-from pilotage.passports.verifying import verify
+from pilotage.passports.verifying import Verdict, verify
+from pilotage.passports.verifying_audits import BEGINS, AuditVerdict, verify_audit
 
 app = typer.Typer(help="The evidence of a promotion.", no_args_is_help=True)
+audit = typer.Typer(help="The evidence of a period.", no_args_is_help=True)
 UNTRUSTED = 2
 """Exit code: the file is sound by the keys that it brings itself, and those were compared with nothing."""
 
@@ -35,6 +37,24 @@ def get(
     out().print(f"{target}: {found['head']['count']} entries; verify it with `pilotage passport verify {target}`", markup=False)
 
 
+@audit.command("export")
+def export(
+    begin: Annotated[str, typer.Option("--from", help="The first day, such as 2026-07-01, or a time with a zone.")],
+    end: Annotated[str, typer.Option("--to", help="The day, or time, that is not part of it any more.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the zip here; audit-<from>-<to>.zip when not given.")] = None,
+    url: Annotated[str | None, typer.Option("--url", envvar="FUNCTIONS_URL", help="The app's address.")] = None,
+) -> None:
+    """Everything that was written, refused and said in a period, as one zip that proves itself."""
+    with telling():
+        content = PilotageClient.from_environment(url).audit(begin, end)
+        target = output or Path(f"audit-{begin[:10]}-{end[:10]}.zip")
+        try:
+            target.write_bytes(content)
+        except OSError as error:
+            raise InvalidInput(f"{target} can't be written: {error.strerror}") from None
+    out().print(f"{target}: {len(content)} bytes; verify it with `pilotage passport verify {target}`", markup=False)
+
+
 @app.command("keys")
 def keys(url: Annotated[str | None, typer.Option("--url", envvar="FUNCTIONS_URL", help="The app's address.")] = None) -> None:
     """Print the app's public keys: keep them, and give them to `verify --keys`."""
@@ -44,7 +64,7 @@ def keys(url: Annotated[str | None, typer.Option("--url", envvar="FUNCTIONS_URL"
 
 @app.command("verify")
 def verify_file(
-    file: Annotated[Path, typer.Argument(help="A passport file.")],
+    file: Annotated[Path, typer.Argument(help="A passport file, or the zip of an audit.")],
     key_file: Annotated[Path | None, typer.Option("--keys", help="A JWK Set that you trust, as `passport keys` prints it.")] = None,
     anchor: Annotated[str | None, typer.Option(
         help="The digest on the registry's model (property pilotage.passport.<promotion>): nothing is missing at the end.")] = None,
@@ -56,18 +76,28 @@ def verify_file(
     by its own keys and no --keys were given.
     """
     with telling():
-        verdict = verify(_read(file), _trusted(key_file), anchor)
+        content, trusted = _read(file), _trusted(key_file)
+        is_audit = content.startswith(BEGINS)
+        if is_audit and anchor is not None:
+            raise InvalidInput("--anchor: is of one passport; this is the zip of an audit")
+        verdict = verify_audit(content, trusted) if is_audit else verify(content, trusted, anchor)
     if as_json:
         show_json({**vars(verdict), "sound": verdict.sound})
     else:
         for problem in verdict.problems:
             out().print(Text(problem, style="red"))
-        state = "closed" if verdict.closed else "not closed yet"
         if verdict.sound:
-            out().print(f"sound: {verdict.passport}, {verdict.entries} entries, {state}, up to {verdict.digest}", markup=False)
+            out().print(f"sound: {_described(verdict)}", markup=False)
         if verdict.sound and not verdict.trusted:
             out().print(f"not compared with keys you trust: it is signed by {', '.join(verdict.keys)}; see --keys", markup=False)
     raise typer.Exit(1 if not verdict.sound else 0 if verdict.trusted else UNTRUSTED)
+
+
+def _described(verdict: Verdict | AuditVerdict) -> str:
+    if isinstance(verdict, AuditVerdict):
+        return f"{verdict.period}, {verdict.passports} passports with {verdict.entries} entries"
+    state = "closed" if verdict.closed else "not closed yet"
+    return f"{verdict.passport}, {verdict.entries} entries, {state}, up to {verdict.digest}"
 
 
 def _read(file: Path) -> bytes:

@@ -37,6 +37,14 @@ def rollback_id(promotion: str, number: int) -> str:
     return f"rollback-{promotion}-{number}"
 
 
+def promotion_of(passport: str) -> str | None:
+    """The promotion that a rollback's passport is of: one that was asked for, or a child's of the promotion; None for others."""
+    if (asked := re.fullmatch(r"rollback-(promote-.+)-\d+", passport)) is not None:
+        return asked[1]
+    parent, colon, _ = passport.partition(":")
+    return parent if colon else None
+
+
 def incident_id(policy: str, endpoint: str, number: int) -> str:
     """The instance id of the n-th drift incident of a policy's endpoint."""
     return f"drift-{slug(policy, 40)}-{short_hash(policy.casefold(), endpoint.casefold())}-{number}"

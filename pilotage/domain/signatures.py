@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from pilotage.domain.assets import Frozen
 from pilotage.domain.canonical import canonical_json
@@ -55,9 +56,15 @@ def entry_content(passport: str, sequence: int, digest: str) -> bytes:
     return canonical_json({"pilotage": "passport-entry/1", "passport": passport, "sequence": sequence, "digest": digest})
 
 
-def head_content(passport: str, count: int, head: str, exported_at: str) -> bytes:
+def head_content(passport: str, count: int, head: str, exported_at: str, rollbacks: Sequence[Mapping[str, Any]]) -> bytes:
     """What is signed of a passport as a whole when it is exported: an entry that is missing at its end shows."""
-    return canonical_json({"pilotage": "passport-head/1", "passport": passport, "count": count, "head": head, "exported_at": exported_at})
+    return canonical_json({"pilotage": "passport-head/1", "passport": passport, "count": count, "head": head, "exported_at": exported_at,
+                           "rollbacks": list(rollbacks)})
+
+
+def manifest_content(statement: Mapping[str, Any]) -> bytes:
+    """What is signed of an audit: what its manifest says of every file."""
+    return canonical_json({"pilotage": "audit-manifest/1", "statement": dict(statement)})
 
 
 def _text(raw: bytes) -> str:

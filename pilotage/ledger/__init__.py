@@ -7,6 +7,7 @@ run would have. The stores themselves are ports (`Records`, `Rows`); `azure` has
 from __future__ import annotations
 
 from pilotage.clock import SystemClock
+from pilotage.ledger.anchors import Anchors
 from pilotage.ledger.approvals import Approvals, Wake
 from pilotage.ledger.cards import Cards
 from pilotage.ledger.channels import ChannelBook
@@ -24,7 +25,7 @@ from pilotage.ledger.waivers import Waivers
 from pilotage.ports import Clock, Records, Rows, Signer
 
 __all__ = [
-    "Acquired", "Approvals", "Cards", "ChannelBook", "Claim", "Claims", "DeadLetter", "Endpoints", "GateEvidence", "Incidents",
+    "Acquired", "Anchors", "Approvals", "Cards", "ChannelBook", "Claim", "Claims", "DeadLetter", "Endpoints", "GateEvidence", "Incidents",
     "LastGood", "Ledger", "Passports", "Promotions", "Rejected", "Rejection", "Voices", "Waivers", "Wake", "dead_letters",
 ]
 
@@ -39,6 +40,7 @@ class Ledger:
         clock, markers = clock or SystemClock(), markers or records
         self.claims = Claims(records, clock, markers)
         self.passports = Passports(records, signer)
+        self.anchors = Anchors(markers, clock)
         self.promotions = Promotions(rows)
         self.approvals = Approvals(records, rows, clock, markers)
         self.endpoints = Endpoints(rows)

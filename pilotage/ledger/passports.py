@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+from pilotage.domain.names import promotion_of
 from pilotage.domain.passport import Entry
 from pilotage.domain.phase import PromotionPhase
 from pilotage.domain.signatures import Jwk, Signature, entry_content, thumbprint
-from pilotage.errors import Conflict, PilotageError
+from pilotage.errors import Conflict, NotFound, PilotageError
 from pilotage.ledger.documents import create_first, read_json
 from pilotage.messages import Cursor
 from pilotage.ports import Records, Signer
@@ -45,6 +46,25 @@ class Passports:
         """All entries in order."""
         return [entry for entry, _ in self._read(passport)]
 
+    def ids(self) -> list[str]:
+        """Every passport there is, sorted."""
+        return list(dict.fromkeys(name.split("/")[1] for name in self._records.names("passports/")))
+
+    def span(self, passport: str) -> tuple[str, str]:
+        """Times of the first and the last entry, read from these two alone. Raises NotFound."""
+        names = self._records.names(f"passports/{passport}/")
+        ends = [content for name in (names[:1] + names[-1:]) if (content := self._records.read(name)) is not None]
+        if len(ends) != 2:
+            raise NotFound(f"there is no passport {passport}")
+        first, last = (_parse(content)[0].at for content in ends)
+        return first, last
+
+    def rollbacks(self, promotion: str) -> list[str]:
+        """Passports of a promotion's rollbacks: those that were asked for, its rollout's own, a sweep's."""
+        found = [name.split("/")[1] for prefix in (f"passports/rollback-{promotion}-", f"passports/{promotion}:")
+                 for name in self._records.names(prefix)]
+        return [name for name in dict.fromkeys(found) if promotion_of(name) == promotion]
+
     def keys(self) -> dict[str, Jwk]:
         """Every public key that ever signed, by thumbprint: what an old key signed stays verifiable."""
         found = {name: self._records.read(name) for name in self._records.names("keys/")}
@@ -67,7 +87,6 @@ class Passports:
             return Cursor()
         last, _ = _parse(content)
         return Cursor(sequence=last.sequence + 1, previous=last.digest)
-
 
     def _read(self, passport: str) -> list[tuple[Entry, Signature | None]]:
         found = [self._records.read(name) for name in self._records.names(f"passports/{passport}/")]

@@ -35,6 +35,10 @@ class Voices:
         """Oldest first."""
         return [Refusal.model_validate(value) for value in self._all(f"refusals/{promotion}/")]
 
+    def refused(self) -> list[str]:
+        """Promotions of which attempts were refused."""
+        return list(dict.fromkeys(name.split("/")[1] for name in self._records.names("refusals/")))
+
     def delegate(self, delegation: Delegation) -> bool:
         """True when it is new."""
         return create_first(self._records, f"delegations/{delegation.policy}/{delegation.id}.json", delegation.model_dump(mode="json"))[1]

@@ -46,7 +46,7 @@ def _promotion(ledger: Ledger, row: PromotionRow) -> Iterable[str]:
     yield ""
     for title, lines in (("Why at all", _trigger(entries)), ("What", _what(entries)), ("Tested", _gates(entries)),
                          ("Planned", _plan(entries)), ("Agreed", _approvals(entries)), ("Done", _done(entries)),
-                         ("Taken back", _rollbacks(entries, row)), ("Evidence", _evidence(entries))):
+                         ("Taken back", [*_rollbacks(entries, row), *_asked_back(ledger, row)]), ("Evidence", _evidence(entries))):
         for number, line in enumerate(lines):
             yield f"{title if number == 0 else '':<{WIDTH}}{line}"
 
@@ -136,6 +136,15 @@ def _rollbacks(entries: Sequence[Entry], row: PromotionRow) -> list[str]:
     lines = [f"{_time(entry.at)}  {entry.data.get('message', '')}" for entry in entries
              if entry.step == "rollout.rollback" and entry.kind == "outcome"]
     return lines or ([row.message] if row.phase == PromotionPhase.ROLLED_BACK else [])
+
+
+def _asked_back(ledger: Ledger, row: PromotionRow) -> list[str]:
+    """The rollbacks that have passports of their own."""
+    lines = []
+    for name in ledger.passports.rollbacks(row.id):
+        about = _data(ledger.passports.entries(name), "rollback.accepted")
+        lines.append(f"{_time(about['at'])}  {about.get('reason', '')} (its passport: {name})" if about else f"its passport: {name}")
+    return lines
 
 
 def _evidence(entries: Sequence[Entry]) -> list[str]:

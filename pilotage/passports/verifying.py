@@ -10,15 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from pilotage.domain.names import promotion_of
 from pilotage.domain.passport import CLOSING, Entry, verify_chain
 from pilotage.domain.signatures import Jwk, Signature, coordinates, entry_content, head_content, thumbprint
 from pilotage.passports.file import FORMAT
 
-_FIELDS = {"format", "passport", "exported_at", "entries", "signatures", "head", "keys"}
+_FIELDS = {"format", "passport", "exported_at", "entries", "signatures", "rollbacks", "head", "keys"}
 
 
 @dataclass
@@ -46,7 +47,7 @@ def verify(text: str | bytes, trusted: Mapping[str, Jwk] | None = None, anchor: 
     """Every problem of a file, in the order of its entries. `trusted`: keys by thumbprint; `anchor`: digest of the closing entry."""
     verdict = Verdict()
     try:
-        value = json.loads(text, object_pairs_hook=_no_doubles)
+        value = json.loads(text, object_pairs_hook=no_doubles)
     except (ValueError, RecursionError) as error:
         verdict.problems.append(f"it is not JSON: {error}")
         return verdict
@@ -82,7 +83,7 @@ def _verify(value: dict[str, Any], verdict: Verdict, trusted: Mapping[str, Jwk] 
             problems.append(f"entry {position} ({entry.step}): is not signed")
         else:
             what = entry_content(verdict.passport, position, entry.digest)
-            _check(f"entry {position} ({entry.step})", signature, what, keys, verdict)
+            check_signature(f"entry {position} ({entry.step})", signature, what, keys, verdict)
     head = value["head"]
     verdict.digest = entries[-1].digest
     if head.keys() != {"count", "digest", "signature"} or type(head["count"]) is not int:
@@ -90,7 +91,11 @@ def _verify(value: dict[str, Any], verdict: Verdict, trusted: Mapping[str, Jwk] 
     if (head["count"], head["digest"]) != (len(entries), verdict.digest):
         problems.append(f"head: it was exported with {head['count']} entries up to {head['digest']}; "
                         f"here are {len(entries)} up to {verdict.digest}")
-    _check("head", head["signature"], head_content(verdict.passport, head["count"], head["digest"], value["exported_at"]), keys, verdict)
+    for rollback in value["rollbacks"]:
+        if rollback.keys() != {"passport", "count", "digest"} or promotion_of(rollback["passport"]) != verdict.passport:
+            problems.append(f"rollbacks: {rollback.get('passport')} is none of {verdict.passport}")
+    statement = head_content(verdict.passport, head["count"], head["digest"], value["exported_at"], value["rollbacks"])
+    check_signature("head", head["signature"], statement, keys, verdict)
     _closing(entries, verdict, anchor)
     verdict.keys = sorted(set(verdict.keys))
     if trusted is not None:
@@ -125,7 +130,15 @@ def _keys(values: list[Jwk], problems: list[str]) -> dict[str, Jwk]:
     return found
 
 
-def _check(what: str, signature: dict[str, Any], content: bytes, keys: Mapping[str, Jwk], verdict: Verdict) -> None:
+class Judged(Protocol):
+    """What is being verified: where problems and the keys that signed are noted."""
+
+    problems: list[str]
+    keys: list[str]
+
+
+def check_signature(what: str, signature: dict[str, Any], content: bytes, keys: Mapping[str, Jwk], verdict: Judged) -> None:
+    """Note why a signature is none of this content; `keys`: by thumbprint."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -165,7 +178,7 @@ def _closing(entries: list[Entry], verdict: Verdict, anchor: str | None) -> None
         verdict.problems.append(f"the closing entry is {verdict.digest if verdict.closed else 'not there'}, not {anchor} as anchored")
 
 
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A name that is there twice would let two readers read two files."""
     found = dict(pairs)
     if len(found) != len(pairs):

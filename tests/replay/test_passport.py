@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from pilotage.domain.signatures import thumbprint
-from pilotage.errors import Unavailable
+from pilotage.errors import PermissionDenied, Unavailable
 from pilotage.passports.explaining import explain_endpoint, explain_version
 from pilotage.passports.file import passport_file
 from pilotage.passports.verifying import verify
@@ -32,6 +32,33 @@ def test_a_registry_that_is_down_changes_no_phase_and_is_anchored_later(scene: S
     assert scene.phase(promotion) == "succeeded"
     scene.hub.run()
     assert f"pilotage.passport.{promotion}" in scene.azure.stamps["registries/shared-registry/air-time:1"]
+
+
+def test_a_digest_that_the_promotion_could_not_put_there_is_put_there_by_a_sweep(scene: Scene) -> None:
+    scene.azure.fail("stamp", PermissionDenied("grant AzureML Registry User"), times=2)
+    promotion = scene.promote("1")
+    name = f"pilotage.passport.{promotion}"
+    assert scene.phase(promotion) == "succeeded"
+    assert scene.azure.stamps.get("registries/shared-registry/air-time:1", {}) == {}
+    assert scene.sweep()["failed"] == [f"{promotion}: PermissionDenied: grant AzureML Registry User"], "until somebody grants it"
+    assert scene.sweep()["failed"] == []
+    closing = scene.ledger.passports.entries(promotion)[-1]
+    assert scene.azure.stamps["registries/shared-registry/air-time:1"][name] == closing.digest
+    assert scene.ledger.anchors.owed() == []
+
+
+def test_a_rollback_has_a_passport_that_the_promotions_file_names(scene: Scene) -> None:
+    promotion = scene.promote("1")
+    rollback = scene.roll_back(promotion)
+    scene.hub.run()
+    file = passport_file(scene.ledger, promotion, scene.clock.now())
+    (link,) = file["rollbacks"]
+    its = passport_file(scene.ledger, link["passport"], scene.clock.now())
+    assert (link["passport"], link["count"], link["digest"]) == (rollback, its["head"]["count"], its["head"]["digest"])
+    assert its["entries"][0]["data"]["promotion"] == promotion
+    for each in (file, its):
+        assert verify(json.dumps(each), TRUSTED).problems == []
+    assert f"(its passport: {rollback})" in explain_version(scene.ledger, [scene.row(promotion)])
 
 
 def test_why_is_this_live() -> None:

@@ -98,7 +98,10 @@ def ask(
         params=query or {}, route_params=route, body=payload)
     function = user_function(name)
     response = function(request, client) if client is not None else function(request)
-    text = response.get_body().decode()
+    content = response.get_body()
+    if response.mimetype == "application/zip":
+        return Answer(response.status_code, content, dict(response.headers))
+    text = content.decode()
     return Answer(response.status_code, json.loads(text) if response.mimetype == "application/json" else text, dict(response.headers))
 
 

@@ -97,6 +97,28 @@ def test_a_passport_is_fetched_and_verified_without_the_app(
         assert (refused.exit_code, refused.stderr.startswith("error: ")) == (1, True)
 
 
+def test_the_evidence_of_a_period_is_one_file_that_proves_itself(
+    told: tuple[Scene, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, keys = tmp_path / "audit.zip", tmp_path / "keys.json"
+    keys.write_text(run("passport", "keys").stdout)
+    exported = run("audit", "export", "--from", "2026-01-01", "--to", "2026-02-01T00:00:00+01:00", "-o", file)
+    assert exported.exit_code == 0, exported.stderr
+    for begin, end, says in (("2026-02-01", "2026-01-01", "before to"), ("soon", "2026-02-01", "not a time")):
+        answer = run("audit", "export", "--from", begin, "--to", end)
+        assert (answer.exit_code, says in answer.stderr) == (1, True)
+    assert run("audit", "export", "--from", "2026-01-01", "--to", "2026-02-01", "-o", tmp_path / "no" / "folder.zip").exit_code == 1
+    monkeypatch.setenv("FUNCTIONS_URL", "http://127.0.0.1:9")
+    bootstrap.use(None)
+    sound = run("passport", "verify", file, "--keys", keys)
+    assert (sound.exit_code, "1 passports with" in sound.stdout) == (0, True), sound.stdout
+    assert run("passport", "verify", file).exit_code == 2
+    assert json.loads(run("passport", "verify", file, "--json").stdout)["passports"] == 1
+    assert "--anchor" in run("passport", "verify", file, "--anchor", "sha256:0").stderr
+    file.write_bytes(file.read_bytes()[:-40])
+    assert run("passport", "verify", file, "--keys", keys).exit_code == 1
+
+
 def test_why_is_this_live(told: tuple[Scene, str]) -> None:
     for asked in ("air-time:1", "air-time", "mlw-prod/air-time"):
         result = run("explain", asked)

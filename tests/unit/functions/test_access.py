@@ -27,6 +27,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "plan_version": {"role": "Reader", "query": {"model": "air-time", "version": "1"}},
     "get_passport": {"role": "Reader", "promotion": PROMOTION},
     "get_keys": {"role": "Reader"},
+    "export_audit": {"role": "Reader", "query": {"from": "2026-01-01", "to": "2026-02-01"}},
     "openapi": {"role": "Reader"},
     "explain_why": {"role": "Reader", "query": {"model": "air-time", "version": "1"}},
     "list_comments": {"role": "Reader", "promotion": PROMOTION},
@@ -38,7 +39,8 @@ ROUTES: dict[str, dict[str, Any]] = {
     "review": {"role": "Approver", "method": "POST", "promotion": PROMOTION, "body": {"justified": True, "reason": "it was needed"}},
 }
 PAGES = {"overview_page", "promotion_page", "rollback_form", "review_page", "review_form", "live_js"}
-READS = {"get_plan", "get_keys", "openapi", "explain_why", "list_promotions", "get_promotion", "get_report", "list_comments", "delegations"}
+READS = {"get_plan", "get_keys", "export_audit", "openapi", "explain_why", "list_promotions", "get_promotion", "get_report",
+         "list_comments", "delegations"}
 SENDS_NO_CLIENT = READS | {"get_passport", "waive", "comment", "delegate", "end_delegation", "review"}
 
 

@@ -17,7 +17,7 @@ ORCHESTRATORS = {"promotion", "staging", "gate", "approval", "rollout", "rollbac
 ROUTES = {
     ("GET", "promotions"), ("POST", "promotions"), ("GET", "promotions/{promotion}"),
     ("GET", "promotions/{promotion}/plan"), ("GET", "plan"), ("GET", "promotions/{promotion}/passport"),
-    ("GET", "keys"), ("GET", "explain"), ("GET", "ui"), ("GET", "ui/promotions/{promotion}"),
+    ("GET", "keys"), ("GET", "audit"), ("GET", "explain"), ("GET", "ui"), ("GET", "ui/promotions/{promotion}"),
     ("POST", "ui/promotions/{promotion}/rollback"),
     ("GET", "ui/approvals/{promotion}"), ("POST", "ui/approvals/{promotion}"), ("GET", "ui/live.js"), ("GET", "openapi.json"),
     ("POST", "promotions/{promotion}/retry"),
