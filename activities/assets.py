@@ -5,8 +5,12 @@ from __future__ import annotations
 from activities.effect import effect
 from pilotage.bootstrap import app
 from pilotage.domain.assets import AssetRef, ModelVersion, parse_asset
+from pilotage.domain.model_signatures import ModelSignature
 from pilotage.domain.policy import PromotionPolicy
 from pilotage.errors import InvalidInput, NotFound
+from pilotage.gates.signature import read_signature
+from pilotage.gates.trial import RegisteredFiles
+from pilotage.ports import ModelRegistry
 
 
 @effect
@@ -17,15 +21,26 @@ def read_model(payload: dict) -> dict:
 
 @effect
 def pin_model(payload: dict) -> dict:
-    """{"model"[, "promotion"]} -> {"digest": ArtifactDigest, "submitters": [Submitter]}: who and what exactly. Its card is kept."""
+    """{"model"[, "promotion"]} -> {"digest": ArtifactDigest, "submitters": [Submitter]}: who and what exactly.
+
+    Its card is kept, with its signature: what callers must send is part of what is decided on.
+    """
     registry = app().registry
     model = ModelVersion.model_validate(payload["model"])
     if payload.get("promotion"):
-        app().ledger.cards.keep(payload["promotion"], model)
+        app().ledger.cards.keep(payload["promotion"], model, *_signature(registry, model.ref))
     return {
         "digest": registry.model_digest(model.ref).model_dump(),
         "submitters": [submitter.model_dump() for submitter in registry.submitters(model)],
     }
+
+
+def _signature(registry: ModelRegistry, ref: AssetRef) -> tuple[ModelSignature | None, str]:
+    """The signature, or why it can't be read: that stops no promotion, the gates judge it."""
+    try:
+        return read_signature(RegisteredFiles(registry, ref)), ""
+    except InvalidInput as error:
+        return None, str(error)
 
 
 @effect

@@ -12,13 +12,18 @@ from pilotage.bootstrap import App
 from pilotage.deciding import Standing, told, waiting_for
 from pilotage.domain import durations
 from pilotage.domain.approval import tally
+from pilotage.domain.model_signatures import Difference, ModelSignature, listed
 from pilotage.domain.passport import CLOSING, Entry
 from pilotage.domain.phase import PromotionPhase
 from pilotage.messages import ApprovalRequest, PromotionRow
-from pilotage.planning import prospects
+from pilotage.planning import prospects, signature_changes
 from pilotage.web import stations
 
 Facts = dict[str, str]
+CHANGES = 50
+"""Differences of a signature that are shown one by one."""
+LONGEST = 4000
+"""Characters of a list of inputs: a model of pixels has hundreds."""
 
 
 def overview(this: App, rows: Sequence[PromotionRow], shown: int, filters: Facts) -> dict[str, Any]:
@@ -129,15 +134,25 @@ def times(entries: Sequence[Entry], now: datetime) -> Facts:
 
 
 def differences(this: App, row: PromotionRow, asked: ApprovalRequest) -> list[dict[str, Any]]:
-    """What is asked for against what serves now: version, files, environment, data, policy, gates' words, tags."""
+    """What is asked for against what serves now: version, files, signature, environment, data, policy, gates' words, tags."""
     endpoint = this.ledger.endpoints.get(asked.plan.workspace, asked.plan.endpoint)
     live = endpoint.live if endpoint else None
     if live is None:
         return []
     now, new = _side(this, live.promotion), _side(this, row.id)
-    names = list(dict.fromkeys([*new, *now]))
-    return [{"name": name, "now": now.get(name, "not told"), "new": new.get(name, "not told"),
-             "changed": now.get(name) != new.get(name)} for name in names]
+    found = [{"name": name, "now": now.get(name, "not told"), "new": new.get(name, "not told"),
+              "how": "changed" if now.get(name) != new.get(name) else ""} for name in dict.fromkeys([*new, *now])]
+    after = next((number for number, item in enumerate(found, start=1) if item["name"] == "signature"), len(found))
+    return [*found[:after], *_signature_rows(signature_changes(this, live.promotion, row.id)), *found[after:]]
+
+
+def _signature_rows(changes: Sequence[Difference]) -> list[dict[str, Any]]:
+    """Rows of the table of differences, one for each input or output that is not as before."""
+    rows = [{"name": item.what, "now": item.now or "not there", "new": item.new or "not there", "how": item.kind}
+            for item in changes[:CHANGES]]
+    if len(changes) > CHANGES:
+        rows.append({"name": "signature, further", "now": "", "new": f"{len(changes) - CHANGES} more differences", "how": "changed"})
+    return rows
 
 
 def _side(this: App, promotion_id: str) -> Facts:
@@ -145,23 +160,44 @@ def _side(this: App, promotion_id: str) -> Facts:
     about = {entry.step: entry.data for entry in entries if entry.kind != "intent"}
     row = this.ledger.promotions.get(promotion_id)
     pin, accepted, plan = about.get("pin", {}), about.get("accepted", {}), about.get("plan", {}).get("plan", {})
+    kept = this.ledger.cards.of(promotion_id) or {}
     found = {"version": f"{row.model}:{row.version}" if row else "not told",
-             "files": pin.get("model", {}).get("digest", {}).get("value", ""),
+             "files": pin.get("model", {}).get("digest", {}).get("value", ""), "signature": _signature(kept),
              "environment": (pin.get("environment") or {}).get("definition", "unpinned"), "policy": accepted.get("policy_hash", ""),
              "size": f"{plan['instances']} x {plan['instance_type']}" if plan else ""}
     found |= {f"data {text}": item.get("id", "") for text, item in pin.get("data", {}).items()}
     found |= {f"gate {item['gate']}": f"{item['outcome']}: {item['message']}" for item in about.get("staging.gates", {}).get("results", [])}
-    kept = this.ledger.cards.of(promotion_id) or {}
     found |= {f"tag {name}": text for name, text in kept.get("tags", {}).items() if not name.startswith("pilotage")}
     return {name: text for name, text in found.items() if text}
+
+
+def _signature(kept: dict[str, Any]) -> str:
+    """How much goes in and comes out; empty for a card of before signatures were kept."""
+    if "signature" not in kept:
+        return ""
+    if kept["signature"] is None:
+        return f"can't be read: {problem}" if (problem := kept["signature_problem"]) else "none"
+    found = ModelSignature.model_validate(kept["signature"])
+    return f"{_many(len(found.inputs), 'input')}, {_many(len(found.outputs), 'output')}"
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def card(this: App, promotion_id: str) -> dict[str, Any] | None:
     found = this.ledger.cards.of(promotion_id)
     if found is None:
         return None
-    facts = {"type": found["type"], "registered by": found["registered_by"], "job": found["job"], **found["tags"], **found["properties"]}
+    signature = this.ledger.cards.signature(promotion_id)
+    facts = {"type": found["type"], "registered by": found["registered_by"], "job": found["job"],
+             "inputs": _cut(listed(signature.inputs)) if signature else "", "outputs": _cut(listed(signature.outputs)) if signature else ""}
+    facts |= {name: text for name, text in (found["tags"] | found["properties"]).items() if name not in facts}
     return {"description": found["description"], "facts": {name: text for name, text in facts.items() if text}}
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def figures(this: App, results: Sequence[dict[str, Any]]) -> list[Any]:

@@ -8,6 +8,7 @@ from pilotage.bootstrap import App
 from pilotage.domain import durations
 from pilotage.domain.assets import AssetRef, parse_asset
 from pilotage.domain.canonical import digest
+from pilotage.domain.model_signatures import Difference, signature_differences
 from pilotage.domain.names import production_deployment, staging_deployment
 from pilotage.domain.outlook import outlook
 from pilotage.domain.plan import Plan, PriorState
@@ -111,6 +112,12 @@ def prospects(this: App, row: PromotionRow, asked: ApprovalRequest) -> dict[str,
     return {"takes about": durations.told(parse_duration(about["estimated_duration"])), "window": window,
             "cost": cost.get("unknown")
             or f"{cost['during_rollout']} during the rollout, {cost['per_month']} a month; {cost['currency_note']}"}
+
+
+def signature_changes(this: App, live: str, candidate: str) -> list[Difference]:
+    """How a promotion's model differs in its signature from that of the one that serves; empty where either tells none."""
+    now, new = this.ledger.cards.signature(live), this.ledger.cards.signature(candidate)
+    return signature_differences(now, new) if now and new else []
 
 
 def registry_asset(source: AssetRef, kind: str, registry: str) -> str:

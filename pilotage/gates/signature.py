@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from pilotage.domain.assets import Frozen
+from pilotage.domain.model_signatures import Column, ModelSignature, Tensor
 from pilotage.errors import InvalidInput
-from pilotage.gates.interface import Trial
+from pilotage.gates.interface import ArtifactFile
 
 FILE_LIMIT = 4 * 1024 * 1024
 """Bytes of an MLmodel file."""
@@ -20,37 +20,6 @@ _WHOLE = {"integer": 2**31, "long": 2**63}
 _ROWS_UNDER = ("input_data", "dataframe_split", "dataframe_records", "inputs", "instances")
 _TELL = 5
 """Findings that are told of one request."""
-
-
-class Column(Frozen):
-    name: str
-    type: str
-    """boolean, integer, long, float, double, string, binary, datetime, array, object, map or any."""
-    required: bool = True
-    items: Column | None = None
-    """Of an array's items, or of a map's values."""
-    properties: list[Column] = []
-    """Of an object."""
-
-
-class Tensor(Frozen):
-    name: str = ""
-    dtype: str
-    shape: list[int]
-    """-1: any length."""
-
-
-class Signature(Frozen):
-    """What goes in and what comes out; one of columns and tensors is empty for each."""
-
-    columns: list[Column] = []
-    tensors: list[Tensor] = []
-    output_columns: list[Column] = []
-    output_tensors: list[Tensor] = []
-
-    @property
-    def names(self) -> list[str]:
-        return [column.name for column in self.columns]
 
 
 class Finding(NamedTuple):
@@ -63,28 +32,36 @@ class Finding(NamedTuple):
         return f"{self.where}: {self.problem}"
 
 
-def read_signature(trial: Trial) -> Signature | None:
-    """The candidate's signature; None when it has no MLmodel file or none in it. Raises InvalidInput when it can't be read."""
+class Files(Protocol):
+    """The files of a model: a trial has them."""
+
+    def artifact(self) -> Sequence[ArtifactFile]: ...
+
+    def read_artifact(self, path: str, limit: int) -> bytes: ...
+
+
+def read_signature(model: Files) -> ModelSignature | None:
+    """A model's signature; None when it has no MLmodel file or none in it. Raises InvalidInput when it can't be read."""
     import yaml
 
-    paths = sorted((file.path for file in trial.artifact() if file.path.split("/")[-1] == "MLmodel" and file.path.count("/") <= 1), key=len)
+    paths = sorted((file.path for file in model.artifact() if file.path.split("/")[-1] == "MLmodel" and file.path.count("/") <= 1), key=len)
     if not paths:
         return None
     if len(paths) > 1 and "/" in paths[0]:
         raise InvalidInput(f"the model has {len(paths)} MLmodel files ({', '.join(paths[:3])}): which of them is served can't be told")
     try:
-        told = yaml.safe_load(trial.read_artifact(paths[0], FILE_LIMIT).decode("utf-8"))
+        told = yaml.safe_load(model.read_artifact(paths[0], FILE_LIMIT).decode("utf-8"))
         if not isinstance(told, dict):
             raise ValueError("it is empty, or holds no mapping")
         written = told.get("signature")
         if not written:
             return None
         inputs, outputs = _fields(written.get("inputs")), _fields(written.get("outputs"))
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise InvalidInput(f"{paths[0]} of the model can't be read: {error}") from error
-    return Signature(columns=[f for f in inputs if isinstance(f, Column)], tensors=[f for f in inputs if isinstance(f, Tensor)],
-                     output_columns=[f for f in outputs if isinstance(f, Column)],
-                     output_tensors=[f for f in outputs if isinstance(f, Tensor)])
+    return ModelSignature(columns=[f for f in inputs if isinstance(f, Column)], tensors=[f for f in inputs if isinstance(f, Tensor)],
+                          output_columns=[f for f in outputs if isinstance(f, Column)],
+                          output_tensors=[f for f in outputs if isinstance(f, Tensor)])
 
 
 def _fields(text: Any) -> list[Column | Tensor]:
@@ -112,7 +89,7 @@ def _column(name: str, entry: dict[str, Any]) -> Column:
 # --- requests -----------------------------------------------------------------------------------------
 
 
-def misfits(signature: Signature, request: dict[str, Any]) -> list[Finding]:
+def misfits(signature: ModelSignature, request: dict[str, Any]) -> list[Finding]:
     """Everything in a scoring request that the signature does not take; empty when it fits."""
     data = next((request[name] for name in _ROWS_UNDER if name in request), None)
     if data is None:
@@ -130,7 +107,7 @@ def misfits(signature: Signature, request: dict[str, Any]) -> list[Finding]:
     return [Finding("input_data", "it is neither rows nor columns")]
 
 
-def _split_misfits(signature: Signature, data: dict[str, Any]) -> list[Finding]:
+def _split_misfits(signature: ModelSignature, data: dict[str, Any]) -> list[Finding]:
     columns, rows = data.get("columns"), data["data"]
     if not isinstance(rows, list):
         return [Finding("data", "it is no list of rows")]
@@ -146,14 +123,14 @@ def _split_misfits(signature: Signature, data: dict[str, Any]) -> list[Finding]:
     return [*found, *_value_misfits(signature, [dict(zip(columns, row, strict=True)) for row in rows])][:_TELL]
 
 
-def _record_misfits(signature: Signature, rows: list[dict[str, Any]]) -> list[Finding]:
+def _record_misfits(signature: ModelSignature, rows: list[dict[str, Any]]) -> list[Finding]:
     for number, row in enumerate(rows, start=1):
         if found := list(_name_misfits(signature, list(row))):
             return [Finding(f"row {number}", finding.problem) for finding in found][:_TELL]
     return list(_value_misfits(signature, rows))[:_TELL]
 
 
-def _positional_misfits(signature: Signature, rows: list[Any]) -> list[Finding]:
+def _positional_misfits(signature: ModelSignature, rows: list[Any]) -> list[Finding]:
     width = len(signature.columns)
     for number, row in enumerate(rows, start=1):
         values = row if isinstance(row, list) else [row]
@@ -164,7 +141,7 @@ def _positional_misfits(signature: Signature, rows: list[Any]) -> list[Finding]:
     return list(_value_misfits(signature, named))[:_TELL]
 
 
-def _named_misfits(signature: Signature, data: dict[str, Any]) -> list[Finding]:
+def _named_misfits(signature: ModelSignature, data: dict[str, Any]) -> list[Finding]:
     found = list(_name_misfits(signature, list(data)))
     lengths = {name: len(values) for name, values in data.items() if isinstance(values, list)}
     if len(lengths) != len(data) or len(set(lengths.values())) > 1:
@@ -173,7 +150,7 @@ def _named_misfits(signature: Signature, data: dict[str, Any]) -> list[Finding]:
     return [*found, *_value_misfits(signature, rows)][:_TELL]
 
 
-def _name_misfits(signature: Signature, given: Sequence[str]) -> Iterator[Finding]:
+def _name_misfits(signature: ModelSignature, given: Sequence[str]) -> Iterator[Finding]:
     names = signature.names
     if twice := sorted({name for name in given if list(given).count(name) > 1}):
         yield Finding("columns", f"{', '.join(twice)} is there twice")
@@ -188,7 +165,7 @@ def _name_misfits(signature: Signature, given: Sequence[str]) -> Iterator[Findin
                       f"{', '.join(expected)}")
 
 
-def _value_misfits(signature: Signature, rows: Sequence[dict[str, Any]]) -> Iterator[Finding]:
+def _value_misfits(signature: ModelSignature, rows: Sequence[dict[str, Any]]) -> Iterator[Finding]:
     for column in signature.columns:
         for number, row in enumerate(rows, start=1):
             if column.name not in row:
@@ -256,7 +233,7 @@ def _kind_of(value: Any) -> str:
 # --- answers ------------------------------------------------------------------------------------------
 
 
-def answer_misfit(signature: Signature, predictions: Sequence[Any]) -> str | None:
+def answer_misfit(signature: ModelSignature, predictions: Sequence[Any]) -> str | None:
     """Why predictions, one a row, are not what the signature declares; None when they are, or when it declares nothing."""
     if signature.output_tensors:
         return _tensors_misfit(signature.output_tensors, predictions)

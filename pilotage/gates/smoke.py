@@ -12,10 +12,11 @@ from pilotage.domain.assets import Frozen
 from pilotage.domain.figures import Histogram
 from pilotage.domain.gate_specs import SmokeGate
 from pilotage.domain.gates import GateOutcome, GateResult
+from pilotage.domain.model_signatures import ModelSignature
 from pilotage.errors import InvalidInput, NotFound, TooLarge
 from pilotage.gates.interface import Trial
 from pilotage.gates.predictions import equal, is_finite, predictions
-from pilotage.gates.signature import Signature, answer_misfit, read_signature
+from pilotage.gates.signature import answer_misfit, read_signature
 from pilotage.gates.tables import requests
 
 REPEATED = 3
@@ -55,7 +56,7 @@ class Smoke:
             "version": self.version, "inputs": {spec.samples: trial.data(spec.samples).digest.value}})
 
 
-def _declared(trial: Trial) -> Signature | None:
+def _declared(trial: Trial) -> ModelSignature | None:
     """The signature; one that can't be read is for the contract gate to tell."""
     try:
         return read_signature(trial)
@@ -63,7 +64,7 @@ def _declared(trial: Trial) -> Signature | None:
         return None
 
 
-def _ask(trial: Trial, request: dict[str, Any], rows: int, signature: Signature | None, *, again: bool) -> SampleAnswer:
+def _ask(trial: Trial, request: dict[str, Any], rows: int, signature: ModelSignature | None, *, again: bool) -> SampleAnswer:
     body = json.dumps(request).encode()
     begun = time.perf_counter()
     answer = trial.score(body)

@@ -31,6 +31,20 @@ class Place:
         return f"{self.workspace}/{self.endpoint}/{self.deployment}"
 
 
+@dataclass(frozen=True)
+class RegisteredFiles:
+    """The files of a registered version, for what reads no more of it."""
+
+    registry: ModelRegistry
+    ref: AssetRef
+
+    def artifact(self) -> Sequence[ArtifactFile]:
+        return self.registry.model_files(self.ref)
+
+    def read_artifact(self, path: str, limit: int) -> bytes:
+        return self.registry.read_model_file(self.ref, path, limit)
+
+
 @dataclass
 class LiveTrial:
     """`Trial` over a deployment. `source` is the version as registered (its properties tell its training data), `artifact_ref`

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pilotage.domain.model_signatures import Column, ModelSignature, Tensor
 from pilotage.errors import InvalidInput
-from pilotage.gates.signature import Column, Signature, Tensor, answer_misfit, misfits, read_signature
+from pilotage.gates.signature import answer_misfit, misfits, read_signature
 from tests.support.trial import FakeTrial
 
 INPUTS = [{"name": "carrier", "type": "string", "required": True}, {"name": "hour", "type": "long", "required": True},
@@ -23,7 +24,7 @@ def mlmodel(inputs: Any = INPUTS, outputs: Any = None) -> bytes:
     return "\n".join(lines).encode()
 
 
-SIGNATURE = Signature(columns=[Column(name="carrier", type="string"), Column(name="hour", type="long"),
+SIGNATURE = ModelSignature(columns=[Column(name="carrier", type="string"), Column(name="hour", type="long"),
                                Column(name="distance", type="double"), Column(name="note", type="string", required=False)])
 GOOD = ["UA", 7, 100.5, None]
 NAMES = ["carrier", "hour", "distance", "note"]
@@ -33,7 +34,7 @@ def split(columns: list[str], *rows: list[Any]) -> dict[str, Any]:
     return {"input_data": {"columns": columns, "index": list(range(len(rows))), "data": list(rows)}}
 
 
-def told(request: dict[str, Any], signature: Signature = SIGNATURE) -> str:
+def told(request: dict[str, Any], signature: ModelSignature = SIGNATURE) -> str:
     return "; ".join(map(str, misfits(signature, request)))
 
 
@@ -77,8 +78,8 @@ def test_what_does_not_fit_is_told_with_its_place(request_: dict[str, Any], says
     assert says in told(request_)
 
 
-IMAGES = Signature(tensors=[Tensor(dtype="float64", shape=[-1, 2, 3])])
-PAIR = Signature(tensors=[Tensor(name="image", dtype="uint8", shape=[-1, 2]), Tensor(name="text", dtype="str", shape=[-1])])
+IMAGES = ModelSignature(tensors=[Tensor(dtype="float64", shape=[-1, 2, 3])])
+PAIR = ModelSignature(tensors=[Tensor(name="image", dtype="uint8", shape=[-1, 2]), Tensor(name="text", dtype="str", shape=[-1])])
 
 
 @pytest.mark.parametrize(("signature", "data", "says"), [
@@ -90,7 +91,7 @@ PAIR = Signature(tensors=[Tensor(name="image", dtype="uint8", shape=[-1, 2]), Te
     (PAIR, {"image": [[1, 2]], "text": ["a"], "x": [1]}, "the tensor x is not in the signature"),
     (PAIR, {"image": [[1.5, 2]], "text": ["a"]}, "it holds a fraction; the signature says uint8"), (PAIR, [[1, 2]], "this names none"),
 ])
-def test_tensors_have_shapes(signature: Signature, data: Any, says: str) -> None:
+def test_tensors_have_shapes(signature: ModelSignature, data: Any, says: str) -> None:
     found = told({"input_data": data}, signature)
     assert (found == "") if not says else (says in found)
 
@@ -159,13 +160,21 @@ def test_it_is_read_from_the_models_own_file() -> None:
     assert (found.tensors[0].shape, found.output_tensors[0].dtype) == ([-1, 8, 8], "float64")
 
 
+def test_what_is_nested_is_told_in_full() -> None:
+    found = read_signature(FakeTrial(artifact_files={"MLmodel": mlmodel([*NESTED, {"name": "any", "type": "array"}])}))
+    assert found is not None
+    assert [column.told for column in found.columns] == [
+        "array of string", "object (from: string; stops: long, optional)", "map of double, optional", "array of anything"]
+
+
 @pytest.mark.parametrize("files", [{}, {"model.pkl": b"x"}, {"a/b/MLmodel": mlmodel()}, {"MLmodel": b"flavors: {}"}])
 def test_a_model_may_have_none(files: dict[str, bytes]) -> None:
     assert read_signature(FakeTrial(artifact_files=files)) is None
 
 
 @pytest.mark.parametrize("content", [
-    b"signature: {inputs: '{'}", b"\xff\xfe", b"signature: {inputs: '[{}]'}", b"a: [", b"signature: x", b"", b"- a"])
+    b"signature: {inputs: '{'}", b"\xff\xfe", b"signature: {inputs: '[{}]'}", b"a: [", b"signature: x", b"", b"- a",
+    b"signature: {inputs: '" + b"[" * 100_000 + b"'}"], ids=["json", "bytes", "no type", "yaml", "text", "empty", "list", "deep"])
 def test_one_that_cannot_be_read_is_told(content: bytes) -> None:
     with pytest.raises(InvalidInput, match="MLmodel of the model can't be read"):
         read_signature(FakeTrial(artifact_files={"MLmodel": content}))
@@ -192,5 +201,5 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st
 
 
 @given(JSON, st.sampled_from([SIGNATURE, IMAGES, PAIR]))
-def test_no_request_breaks_it(data: Any, signature: Signature) -> None:
+def test_no_request_breaks_it(data: Any, signature: ModelSignature) -> None:
     assert all(str(finding) for finding in misfits(signature, {"input_data": data}))
