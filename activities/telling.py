@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from datetime import datetime
 from urllib.parse import quote
 
 from activities.effect import effect
 from pilotage.bootstrap import App, app
+from pilotage.domain.approval import tally
 from pilotage.domain.canonical import digest
+from pilotage.domain.notices import ASKED_FOR_STAGING, DECISIONS, WHY
 from pilotage.errors import PilotageError, Throttled, Unavailable
-from pilotage.planning import prospects
+from pilotage.messages import ApprovalRequest, PromotionRow
+from pilotage.planning import prospects, signature_changes
 from pilotage.ports import LinkClaims, Notification
 
 log = logging.getLogger("pilotage.notify")
-DECISIONS = ("awaiting_approval", "plan_changed", "reminder", "escalated")
-"""Kinds that ask for a decision, and so carry a link."""
+CHANGES = 5
+"""Differences of a signature that a message tells; the page tells all."""
+WORST = ("failed", "errored", "inconclusive", "waived")
 
 
 @effect
@@ -54,15 +59,55 @@ def notify(payload: dict) -> dict:
 
 
 def _notification(this: App, payload: dict) -> Notification:
-    base, promotion = this.settings.base_url.rstrip("/"), payload["promotion"]
-    link, token, decision = f"{base}/api/ui/promotions/{quote(promotion, safe='')}", "", ""
-    facts = dict(payload["facts"])
-    if payload["kind"] in DECISIONS:
+    base, promotion, kind = this.settings.base_url.rstrip("/"), payload["promotion"], payload["kind"]
+    row = this.ledger.promotions.get(promotion)
+    # An incident of drift has no page of its own.
+    link, token, decision = f"{base}/api/ui/promotions/{quote(promotion, safe='')}" if row is not None else "", "", ""
+    facts, gates, prospect = {str(name): str(text) for name, text in payload["facts"].items()}, {}, {}
+    if kind in DECISIONS:
         claims = LinkClaims(promotion=promotion, stage=payload["stage"], plan_hash=payload["plan_hash"], round=payload["round"])
         token = this.tickets.issue(claims, datetime.fromisoformat(payload["expires_at"]))
         link = f"{base}/api/ui/approvals/{quote(promotion, safe='')}?token={quote(token, safe='')}"
         decision = f"{base}/api/approvals/{promotion}/decision"
-        row, asked = this.ledger.promotions.get(promotion), this.ledger.approvals.current(promotion)
-        facts |= prospects(this, row, asked) if row is not None and asked is not None else {}
-    return Notification(kind=payload["kind"], title=payload["title"], text=payload["text"], promotion=promotion, link=link,
-                        decision_url=decision, link_token=token, facts=facts)
+        asked = this.ledger.approvals.current(promotion)
+        if row is not None and asked is not None and asked.plan_hash == payload["plan_hash"]:
+            facts, prospect = _about(this, row, asked) | facts, prospects(this, row, asked)
+            gates = _gates(this, promotion) if asked.stage == "production" else {}
+    why = ASKED_FOR_STAGING if (kind, payload.get("stage")) == ("awaiting_approval", "staging") else WHY.get(kind, "")
+    return Notification(
+        kind=kind, title=payload["title"], why=why, text=payload["text"], promotion=promotion, link=link, decision_url=decision,
+        link_token=token, facts=facts, gates=gates, outlook=prospect)
+
+
+def _about(this: App, row: PromotionRow, asked: ApprovalRequest) -> dict[str, str]:
+    """What is asked: which version, against what serves now, and of whom."""
+    plan, rule = asked.plan, asked.ballot.rule
+    serving = ", ".join(f"{_version(plan.prior.models.get(name, ''))} {share} %" for name, share in plan.prior.traffic.items())
+    counted = tally(asked.ballot, this.ledger.approvals.votes(asked))
+    endpoint = this.ledger.endpoints.get(plan.workspace, plan.endpoint)
+    changes = [str(change) for change in signature_changes(this, endpoint.live.promotion, row.id)] if endpoint and endpoint.live else []
+    more = f"; {len(changes) - CHANGES} more" if len(changes) > CHANGES else ""
+    found = {
+        "version": f"{row.model}:{row.version}", "target": f"{plan.workspace}/{plan.endpoint}",
+        "serves now": serving or ("nothing" if asked.stage == "production" else ""), "signature": "; ".join(changes[:CHANGES]) + more,
+        "votes": f"{len(counted.approvals)} of {rule.quorum} approvals",
+        "who may decide": ", ".join(asked.ballot.approvers(this.clock.now())), "one of each": ", ".join(rule.one_of_each)}
+    return {name: text for name, text in found.items() if text}
+
+
+def _gates(this: App, promotion: str) -> dict[str, str]:
+    """How many of each outcome, then what each gate found, the worst first."""
+    entries = this.ledger.passports.entries(promotion)
+    results: list[dict] = next((entry.data.get("results", []) for entry in reversed(entries)
+                                if (entry.kind, entry.step) == ("outcome", "staging.gates")), [])
+    told = [("waived" if result.get("waived") else str(result["outcome"]), result) for result in results]
+    counts = Counter(outcome for outcome, _ in told)
+    worst = sorted(told, key=lambda item: WORST.index(item[0]) if item[0] in WORST else len(WORST))
+    lines = {str(result["gate"]): f"{outcome}: {result['message']}" for outcome, result in worst}
+    return {"in all": ", ".join(f"{number} {outcome}" for outcome, number in counts.items()), **lines} if lines else {}
+
+
+def _version(asset_id: str) -> str:
+    """`air-time:1` of an asset's id."""
+    parts = asset_id.split("/")
+    return f"{parts[-3]}:{parts[-1]}" if len(parts) > 3 and parts[-2] == "versions" else asset_id

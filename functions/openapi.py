@@ -11,6 +11,7 @@ import azure.functions as func
 from pydantic import BaseModel
 
 from functions.approvals import CommentBody, DecisionBody, DelegationBody, ReviewBody
+from functions.channels import TryBody
 from functions.evidence import WaiverBody
 from functions.http import Call, Reply, serve
 from functions.pages import ReviewForm, RollbackForm
@@ -70,6 +71,8 @@ OPERATIONS = (
     Operation("get", "keys", "The public keys that signed passports, as a JWK Set", Role.READER),
     Operation("get", "audit", "The evidence of a period as one signed zip", Role.READER, query=("from!", "to!"), kind=ZIP),
     Operation("get", "explain", "Why this is live", Role.READER, query=("model", "version", "endpoint", "workspace"), refusals=(404,)),
+    Operation("get", "channels", "How each channel fares by which people are told", Role.READER),
+    Operation("post", "channels/{channel}/test", "Send a test card to a channel", Role.OPERATOR, (200,), TryBody, refusals=(404,)),
     Operation("get", "openapi.json", "This description", Role.READER),
     Operation("post", "alerts", "Azure Monitor's common alert schema, by secure webhook", Role.OPERATOR, (200, 202)),
     Operation("get", "ui", "The overview page", Role.READER, query=("model", "policy", "phase"), kind=HTML),

@@ -15,6 +15,7 @@ import typer
 from rich.text import Text
 
 from pilotage.bootstrap import app as pilotage_app
+from pilotage.channels_cli import app as channels
 from pilotage.client import PilotageClient
 from pilotage.console import out, short_time, shorten, show_json, show_plan, show_promotion, show_promotions, table, telling
 from pilotage.errors import InvalidInput
@@ -31,6 +32,7 @@ policy = typer.Typer(help="Promotion policies.", no_args_is_help=True)
 promotions = typer.Typer(help="Promotions under way and done.", no_args_is_help=True)
 events = typer.Typer(help="Events that were refused or given up.", no_args_is_help=True)
 app.add_typer(gates, name="gates")
+app.add_typer(channels, name="channels")
 app.add_typer(passport, name="passport")
 app.add_typer(audit, name="audit")
 app.add_typer(policy, name="policy")

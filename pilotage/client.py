@@ -110,6 +110,12 @@ class PilotageClient:
     def delegate(self, policy: str, to: str, until: str, reason: str) -> dict[str, Any]:
         return self._call("POST", "/api/delegations", json={"policy": policy, "to": to, "until": until, "reason": reason})
 
+    def channels(self) -> dict[str, Any]:
+        return self._call("GET", "/api/channels")
+
+    def try_channel(self, channel: str) -> dict[str, Any]:
+        return self._call("POST", f"/api/channels/{quote(channel, safe='')}/test", json={})
+
     def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         response = self._send(method, path, **options)
         value = _json(response)

@@ -311,17 +311,28 @@ class Notification(Frozen):
 
     kind: str
     title: str
+    why: str = ""
+    """Why it is told now."""
     text: str
     promotion: str
     link: str = ""
+    """The page: of the decision, with its token, where one is asked for; else of the promotion."""
     decision_url: str = ""
     link_token: str = ""
     facts: dict[str, str] = {}
+    """What it is about."""
+    gates: dict[str, str] = {}
+    """What the gates found: `in all`, then gate -> outcome and message, the worst first."""
+    outlook: dict[str, str] = {}
+    """Time, window and cost."""
 
 
 class Notifier(Protocol):
+    def known(self) -> dict[str, list[str]]:
+        """The configured channels: name -> where it is told, each a name for `send`. No URL: those are secrets."""
+
     def names(self, wanted: list[str]) -> list[str]:
-        """The channels that are told when a policy names these."""
+        """Where it is told when a policy names these channels."""
 
     def send(self, notification: Notification, channel: str) -> None:
         """Raises Unavailable or Throttled when the channel does not accept it, InvalidInput when there is none of that name."""

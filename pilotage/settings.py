@@ -127,7 +127,7 @@ class Settings(AzureSettings):
         None, alias="PILOTAGE_NOTIFY_WEBHOOK", description="an http(s) URL that accepts JSON, or nothing")
     notify_channels: SecretStr | None = Field(
         None, alias="PILOTAGE_NOTIFY_CHANNELS",
-        description='JSON such as {"ml-team": "msteams://..."}: channel names of the policies to apprise URLs, or nothing')
+        description='JSON such as {"ml-team": "workflows://..."}: channel names of the policies to apprise URLs, or nothing')
     dead_letter_container: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](-?[a-z0-9]){2,62}$")] = Field(
         "event-grid-dead-letters", alias="PILOTAGE_DEAD_LETTER_CONTAINER", description="a blob container's name")
     clock_file: Path | None = Field(None, alias="PILOTAGE_CLOCK_FILE", description="path of a file that shifts the clock, or nothing")

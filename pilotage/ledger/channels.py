@@ -24,17 +24,24 @@ class ChannelBook:
         """A message went out, or (`error`) did not. The note follows it: a crash between the two tells it twice, never not at all."""
         if not error:
             create_first(self._records, _name(promotion, key, channel), {"channel": channel, "key": key, "at": at})
+        self.fares(channel, at, error)
+
+    def fares(self, channel: str, at: str, error: str = "") -> None:
+        """A channel took a message, or (`error`) did not."""
 
         def decide(row: Row | None) -> Row:
-            before = row or {"name": channel, "last_ok": "", "since": "", "error": "", "failures": 0}
+            before: Row = {"name": channel, "last_ok": "", "since": "", "error": "", "error_at": "", "failures": 0} | (row or {})
             if not error:
-                return {**before, "last_ok": at, "since": "", "error": "", "failures": 0}
-            return {**before, "since": before["since"] or at, "error": error[:300], "failures": before["failures"] + 1}
+                return {**before, "last_ok": at, "since": "", "failures": 0}
+            return {**before, "since": before["since"] or at, "error": error[:300], "error_at": at, "failures": before["failures"] + 1}
 
         change(self._rows, _TABLE, channel, decide)
 
     def health(self) -> list[dict[str, Any]]:
-        """Every channel that was ever used: {"name", "last_ok", "since", "error", "failures"}; `since` when it began to fail."""
+        """Every channel that was ever used: {"name", "last_ok", "since", "error", "error_at", "failures"}.
+
+        `since` and `failures` (in a row) tell of one that fails now; `error` is its last failure, which may be long over.
+        """
         return sorted(self._rows.scan(_TABLE), key=lambda row: str(row["name"]))
 
 

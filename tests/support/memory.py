@@ -139,6 +139,9 @@ class RecordingNotifier:
     sent: list[Notification] = field(default_factory=list)
     error: Exception | None = None
 
+    def known(self) -> dict[str, list[str]]:
+        return {"webhook": ["webhook"]}
+
     def names(self, wanted: list[str]) -> list[str]:
         return wanted or ["webhook"]
 

@@ -29,6 +29,8 @@ ROUTES: dict[str, dict[str, Any]] = {
     "get_keys": {"role": "Reader"},
     "export_audit": {"role": "Reader", "query": {"from": "2026-01-01", "to": "2026-02-01"}},
     "openapi": {"role": "Reader"},
+    "list_channels": {"role": "Reader"},
+    "try_channel": {"role": "Operator", "method": "POST", "channel": "webhook", "body": {}},
     "explain_why": {"role": "Reader", "query": {"model": "air-time", "version": "1"}},
     "list_comments": {"role": "Reader", "promotion": PROMOTION},
     "comment": {"role": "Reader", "method": "POST", "promotion": PROMOTION, "body": {"text": "why now?"}},
@@ -40,8 +42,8 @@ ROUTES: dict[str, dict[str, Any]] = {
 }
 PAGES = {"overview_page", "promotion_page", "rollback_form", "review_page", "review_form", "live_js"}
 READS = {"get_plan", "get_keys", "export_audit", "openapi", "explain_why", "list_promotions", "get_promotion", "get_report",
-         "list_comments", "delegations"}
-SENDS_NO_CLIENT = READS | {"get_passport", "waive", "comment", "delegate", "end_delegation", "review"}
+         "list_comments", "delegations", "list_channels"}
+SENDS_NO_CLIENT = READS | {"get_passport", "waive", "comment", "delegate", "end_delegation", "review", "try_channel"}
 
 
 def send(name: str, client: DurableClient, token: str | None, **changes: Any) -> Answer:

@@ -20,6 +20,7 @@ ROUTES = {
     ("GET", "keys"), ("GET", "audit"), ("GET", "explain"), ("GET", "ui"), ("GET", "ui/promotions/{promotion}"),
     ("POST", "ui/promotions/{promotion}/rollback"),
     ("GET", "ui/approvals/{promotion}"), ("POST", "ui/approvals/{promotion}"), ("GET", "ui/live.js"), ("GET", "openapi.json"),
+    ("GET", "channels"), ("POST", "channels/{channel}/test"),
     ("POST", "promotions/{promotion}/retry"),
     ("POST", "promotions/{promotion}/rollback"), ("POST", "approvals/{promotion}/decision"), ("POST", "alerts"),
     ("GET", "approvals/{promotion}/comments"), ("POST", "approvals/{promotion}/comments"), ("POST", "delegations"),
