@@ -43,8 +43,9 @@ class Approver:
         self._http = httpx.Client(timeout=60, verify=env["SSL_CERT_FILE"], trust_env=False)
 
     def announcement(self, promotion: str) -> dict[str, Any] | None:
-        """The newest `awaiting_approval` in the team's channel for this promotion."""
-        found = [m for m in self._http.get(f"{self._env['EMULATOR_URL']}/_emulator/mailbox").raise_for_status().json()["items"]
+        """The newest `awaiting_approval` for this promotion: the team's card, as machines get it, with what a decision needs."""
+        mailbox = f"{self._env['EMULATOR_URL']}/_emulator/mailbox"
+        found = [m for m in self._http.get(mailbox, params={"channel": "machines"}).raise_for_status().json()["items"]
                  if m["body"].get("kind") == "awaiting_approval" and m["body"].get("promotion") == promotion]
         return found[-1]["body"] if found else None
 

@@ -189,8 +189,9 @@ class Platform:
         config = self._config
         variables = environment.platform_variables(config, self.addresses, self._certificates, self._identity.secrets.header)
         variables |= config.settings({
-            "base_url": self.addresses.base_url, "functions_url": self.addresses.functions_url, "tenant": config.tenant,
-            "state": str(self._state), "link_key": self._keys["link_key"]})
+            "base_url": self.addresses.base_url, "host": self.addresses.base_url.partition("://")[2],
+            "functions_url": self.addresses.functions_url, "tenant": config.tenant, "state": str(self._state),
+            "link_key": self._keys["link_key"]})
         variables["FUNCTIONS_URL"] = self.addresses.functions_url
         if functions := [subscription.function for subscription in config.subscriptions if subscription.function]:
             variables["EVENTGRID_WEBHOOK_URL"] = self._webhook(functions[0])

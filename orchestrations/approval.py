@@ -109,10 +109,11 @@ def _told(evidence: Evidence, step: str, pending: task.Task[Any]) -> Steps:
 
 def _tell(ctx: task.OrchestrationContext, wanted: ApprovalRequest, kind: str, number: int) -> task.Task[Any]:
     place = f"{wanted.plan.workspace}/{wanted.plan.endpoint}"
-    titles = {"awaiting_approval": f"{wanted.plan.model} awaits approval for {place}",
-              "plan_changed": f"The plan for {place} has changed: {wanted.plan.model} awaits approval anew",
-              "reminder": f"{wanted.plan.model} still awaits approval for {place}",
-              "escalated": f"{wanted.plan.model} awaits approval for {place}, and those first asked have not decided"}
+    what = f"{wanted.model}:{wanted.version}" if wanted.model else wanted.plan.model
+    titles = {"awaiting_approval": f"{what} awaits approval for {place}",
+              "plan_changed": f"The plan for {place} has changed: {what} awaits approval anew",
+              "reminder": f"{what} still awaits approval for {place}",
+              "escalated": f"{what} awaits approval for {place}, and those first asked have not decided"}
     gates = ", ".join(str(item["gate"]) for item in wanted.plan.evidence)
     text = f"Gates passed: {gates}" if gates else "Nothing is measured yet: this asks for the test itself"
     if wanted.changed:

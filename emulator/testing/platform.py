@@ -146,9 +146,9 @@ class LivePlatform:
         """Requests whose path matches the pattern, oldest first."""
         return list(self.control("GET", "/journal", params={"path": path, "method": method})["items"])
 
-    def mailbox(self) -> list[Any]:
-        """What webhooks have posted, oldest first."""
-        return [message["body"] for message in self.control("GET", "/mailbox")["items"]]
+    def mailbox(self, channel: str | None = None) -> list[Any]:
+        """What webhooks have posted to a channel, or to all, oldest first."""
+        return [message["body"] for message in self.control("GET", "/mailbox", params={"channel": channel} if channel else {})["items"]]
 
     def variables(self, identity: str | None = None) -> dict[str, str]:
         """Environment for a process that uses the SDKs against the platform, optionally as a seeded identity."""

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from emulator.web import views
+from emulator.web import messages, views
 from emulator.web.timeline import WIDTH
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class Pages:
         return self._page(request, "requests", "Requests", **found, problem=problem)
 
     async def _mailbox(self, request: Request) -> Response:
-        return self._page(request, "mailbox", "Mailbox", messages=views.messages(self._services))
+        channel = request.query_params.get("channel") or None
+        return self._page(request, "mailbox", "Mailbox", **messages.messages(self._services, channel))
 
     async def _time(self, request: Request, problem: str = "") -> Response:
         clock = self._services.clock

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -172,20 +171,6 @@ def _request(entry: Entry) -> dict[str, Any]:
     return {"number": entry.number, "time": entry.time, "service": entry.service, "method": entry.method, "path": entry.path,
             "query": "&".join(f"{name}={value}" for name, value in shown["query"].items()), "status": entry.status,
             "caller": entry.caller or "", "body": pretty(shown["body"]) if shown["body"] is not None else ""}
-
-
-def messages(services: Services) -> list[dict[str, Any]]:
-    """Newest first. A message is any JSON; `title`, `text` and fields that hold addresses are brought out."""
-    return [{"number": message["number"], "channel": message["channel"], "received": datetime.fromisoformat(message["received"]),
-             **_content(message["body"])} for message in reversed(services.mailbox.messages()[-SHOWN:])]
-
-
-def _content(body: Any) -> dict[str, Any]:
-    if not isinstance(body, dict):
-        return {"title": "", "text": body if isinstance(body, str) else "", "links": [], "whole": pretty(body)}
-    links = [(name, value) for name, value in body.items() if isinstance(value, str) and value.startswith(("https://", "http://"))]
-    return {"title": str(body.get("title") or body.get("subject") or ""), "text": str(body.get("text") or body.get("message") or ""),
-            "links": links, "whole": pretty(body)}
 
 
 def pretty(value: Any) -> str:

@@ -24,6 +24,12 @@ RICHEST = ("events", "orchestrations/release-1", "time")
 NAMES = ("Overview", "Events", "Orchestrations", "Endpoints", "Jobs", "Requests", "Mailbox", "Time and faults")
 HOSTILE = "<img src=x onerror=alert(1)>"
 
+CARD: dict[str, Any] = {
+    "kind": "awaiting_approval", "title": "air-time:2 awaits approval for mlw-prod/air-time", "why": "Your decision is asked for.",
+    "text": "See https://localhost/docs. Gates passed: smoke", "link": "https://localhost/review?token=t", "link_token": "t",
+    "facts": {"serves now": "air-time:1 100 %", "signature": HOSTILE}, "gates": {"in all": "2 passed", "metric:mae": "passed: mae 7.9"},
+    "outlook": {"cost": "2.40 during the rollout"}, "nothing": {}, "list": [1]}
+
 
 def event(number: int, kind: str) -> dict[str, Any]:
     return {"id": f"page-{number}", "subject": f"orders/{number}/{HOSTILE}", "eventType": kind, "eventTime": "2026-01-01T00:00:00Z",
@@ -80,6 +86,7 @@ def fill(shown: Shown, folder: Path) -> None:
     platform.control("POST", "/mailbox/team", json={
         "title": "Approval wanted", "text": f"Model iris:1 waits.\n{HOSTILE}", "decision_url": "https://localhost/decide",
         "script": "javascript:alert(1)"})
+    platform.control("POST", "/mailbox/machines", json=CARD)
     platform.fault(path="/never/asked", action="status", status=429, count=3)
     from azure.ai.ml.entities import ManagedOnlineDeployment, ManagedOnlineEndpoint, Model
 
@@ -204,6 +211,21 @@ class TestWhatTheyShow:
         expect(message).to_contain_text("Model iris:1 waits.")
         (link,) = message.get_by_role("link").all()
         assert link.get_attribute("href") == "https://localhost/decide"
+
+    def test_a_card_by_its_channel(self, page: Page, shown: Shown) -> None:
+        page.goto(shown.url("mailbox"))
+        expect(page.get_by_role("article").first).to_have_accessible_name("air-time:2 awaits approval for mlw-prod/air-time machines")
+        page.get_by_label("Channel").select_option("machines")
+        page.get_by_role("button", name="Show").click()
+        (card,) = page.get_by_role("article").all()
+        assert page.url.endswith("?channel=machines")
+        assert [heading.inner_text() for heading in card.get_by_role("heading", level=3).all()] == ["Facts", "Gates", "Outlook"]
+        facts = dict(zip(card.get_by_role("term").all_inner_texts(), card.get_by_role("definition").all_inner_texts(), strict=True))
+        assert facts == {**CARD["facts"], **CARD["gates"], **CARD["outlook"]}
+        hrefs = [link.get_attribute("href") for link in card.get_by_role("link").all()]
+        assert hrefs == ["https://localhost/docs", "https://localhost/review?token=t"]
+        assert page.locator("main img").count() == 0
+        assert chromium.violations(page) == []
 
 
 class TestWhatTheyDo:

@@ -59,7 +59,7 @@ def test_a_version_that_misses_its_metric_never_reaches_production(journey: Line
     assert "over the limit" in found["message"]
     assert line.deployments("STAGING") == []
     assert line.line not in [endpoint.name for endpoint in client(line.platform, "PROD").online_endpoints.list()]
-    assert not any(message["promotion"] == promotion for message in line.platform.mailbox())
+    assert not any(message["promotion"] == promotion for message in line.platform.mailbox("machines"))
 
 
 def test_a_version_without_the_policys_tags_is_skipped(journey: Lines) -> None:

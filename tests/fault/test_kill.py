@@ -26,7 +26,7 @@ def _is_whole(line: Journey, promotion: str) -> None:
     effects = Counter(step["step"] for step in found["steps"] if step["kind"] == "intent")
     assert all(count == 1 for effect, count in effects.items() if effect != "rollout.traffic"), effects
     assert [p["id"] for p in line.promotions()] == [promotion]
-    messages = [m for m in line.platform.mailbox() if m["promotion"] == promotion and m["kind"] == "awaiting_approval"]
+    messages = [m for m in line.platform.mailbox("machines") if m["promotion"] == promotion and m["kind"] == "awaiting_approval"]
     assert len({m["decision_url"] for m in messages}) <= 1
     assert line.score(100.0)[0] == 200
 

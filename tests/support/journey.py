@@ -155,7 +155,7 @@ class Journey:
 
     def announcement(self, promotion: str) -> dict[str, Any]:
         return wait_for("the announcement", lambda: next(
-            (m for m in self.platform.mailbox() if m["promotion"] == promotion and m["kind"] == "awaiting_approval"), None))
+            (m for m in self.platform.mailbox("machines") if m["promotion"] == promotion and m["kind"] == "awaiting_approval"), None))
 
     def decide(self, announcement: dict[str, Any], username: str, decision: str = "approve",
                reason: str = "as the gates say") -> httpx.Response:

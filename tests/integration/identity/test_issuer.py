@@ -53,4 +53,4 @@ def test_a_notification_arrives_as_it_was_sent(settings: Settings, azure: LivePl
     note = Notification(kind="awaiting_approval", title="air-time:1 awaits approval", text="Gates passed: smoke", promotion="promote-1",
                         decision_url="https://p/api/approvals/promote-1/decision", link_token="a.b.c", facts={"plan": "sha256:00"})
     WebhookNotifier(settings.notify_webhook).send(note)
-    assert Notification.model_validate(azure.mailbox()[-1]) == note
+    assert Notification.model_validate(azure.mailbox("machines")[-1]) == note
