@@ -8,6 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
+from emulator.testing import wait_for
 from tests.support import browser as chromium
 from tests.support.journey import Journey
 
@@ -71,6 +72,11 @@ def test_an_approval_expires_in_virtual_time(journey: Lines) -> None:
     promotion = line.started("1")
     line.reach(promotion, "awaiting_approval")
     line.announcement(promotion)
+    card = wait_for("the team's card", lambda: next(
+        (message for message in line.platform.mailbox("team") if line.line in message["title"]), None))
+    assert f"Look at it and decide: {line.platform.env['FUNCTIONS_URL']}/api/ui/approvals/{promotion}?token=" in card["message"]
+    channels = {item["name"]: item["state"] for item in line.call("GET", "/api/channels").json()["items"]}
+    assert {"default": "ok", "webhook": "ok"}.items() <= channels.items()
     line.platform.advance("P3D")
     found = line.reach(promotion, "expired")
     assert "0 of 1 approvals" in found["message"]

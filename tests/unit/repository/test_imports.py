@@ -37,6 +37,7 @@ ALLOWED = {
     "emulator": {"emulator"},
     "demo": {"demo", "samples"},
     "bench": {"bench", "emulator", "pilotage"},
+    "docs": set(),
 }
 DOMAIN_LIBRARIES = {"pydantic", "dateutil"} | sys.stdlib_module_names
 
