@@ -124,7 +124,8 @@ class Bench:
 
         def look() -> list[dict[str, Any]] | None:
             time.sleep(1)
-            found = {message["promotion"]: message for message in self._platform.mailbox() if message.get("kind") == "awaiting_approval"}
+            found = {message["promotion"]: message for message in self._platform.mailbox("machines")
+                     if message["kind"] == "awaiting_approval"}
             return [*found.values()] if len(found) == self._count else None
 
         return wait_for(f"{self._count} announcements", look, DEADLINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,13 +91,13 @@ class TestMailbox:
         await strings.http.delete("mailbox")
         assert (await strings.http.get("mailbox")).json()["items"] == []
 
-    async def test_it_is_bounded_and_takes_json_only(self, strings: Strings) -> None:
+    async def test_it_is_bounded_by_channel_and_takes_json_only(self, strings: Strings) -> None:
         assert (await strings.http.post("mailbox/team", content=b"no")).status_code == 400
+        await strings.http.post("mailbox/quiet", json="kept")
         for number in range(LIMIT + 1):
             await strings.http.post("mailbox/team", json=number)
         items = (await strings.http.get("mailbox")).json()["items"]
-        assert (len(items), items[0]["body"]) == (LIMIT, 1)
-
+        assert (len(items), items[0]["body"], items[1]["body"]) == (LIMIT + 1, "kept", 1)
 
     async def test_it_outlives_the_platform(self, tmp_path: Path) -> None:
         path = tmp_path / "mailbox.jsonl"
@@ -111,6 +112,15 @@ class TestMailbox:
         assert [message["number"] for message in Mailbox(path).messages("team")] == [1, 2, 3]
         second.clear()
         assert Mailbox(path).messages() == []
+
+    async def test_what_came_before_it_was_written_down_anew_is_bounded_too(self, tmp_path: Path) -> None:
+        path = tmp_path / "mailbox.jsonl"
+        lines = [{"number": number, "channel": "a" if number % 2 else "b", "received": "2026-01-05T09:00:00+00:00", "body": number}
+                 for number in range(1, 2 * LIMIT + 11)]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        for found in (Mailbox(path), Mailbox(path)):
+            assert [len(found.messages(channel)) for channel in ("a", "b")] == [LIMIT, LIMIT]
+            assert found.messages()[0]["number"] == 11
 
 
 class TestFaults:
