@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,17 +58,20 @@ def policy_check(
 ) -> None:
     """Read policies as the app does, and say what is wrong with them: file, line and fix; and in words what they will do.
 
-    Ends with 1 when anything is wrong.
+    Ends with 1 when anything is wrong. Windows and freezes that are over are warned about.
     """
     with telling():
         paths = _policy_files(files or [Path("policies")])
-        loaded = load(paths, guardrails or (paths[0].parent / GUARDRAILS))
+        loaded = load(paths, guardrails or (paths[0].parent / GUARDRAILS), datetime.now(UTC))
     if as_json:
-        show_json({"policies": [found.name for found in loaded.policies],
-                   "problems": [{**vars(problem), "text": str(problem)} for problem in loaded.problems]})
+        show_json({"policies": [found.name for found in loaded.policies], **{
+            kind: [{**vars(problem), "text": str(problem)} for problem in listed]
+            for kind, listed in (("problems", loaded.problems), ("warnings", loaded.warnings))}})
     else:
         for problem in loaded.problems:
             out().print(Text(str(problem), style="red"))
+        for problem in loaded.warnings:
+            out().print(Text(f"warning: {problem}", style="yellow"))
         for found in loaded.policies:
             stage = found.production
             out().print(f"ok: {found.name} ({found.match.model} to {stage.workspace}/{stage.target.endpoint})", markup=False)

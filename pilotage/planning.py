@@ -108,7 +108,8 @@ def prospects(this: App, row: PromotionRow, asked: ApprovalRequest) -> dict[str,
     found = state(stage.windows, freezes_for(freezes, stage.workspace, row.model), now)
     about = outlook(policy, asked.plan, now, found.model_dump(mode="json"), gates_known=asked.stage == "production")
     cost = about["cost"]
-    window = "open now" if found.open else f"{found.why}; opens {found.opens_at.isoformat() if found.opens_at else 'not in sight'}"
+    closes = f", until {found.closes_at.isoformat()}" if found.closes_at else ""
+    window = f"open now{closes}" if found.open else f"{found.why}; opens {found.opens_at.isoformat() if found.opens_at else 'not in sight'}"
     return {"takes about": durations.told(parse_duration(about["estimated_duration"])), "window": window,
             "cost": cost.get("unknown")
             or f"{cost['during_rollout']} during the rollout, {cost['per_month']} a month; {cost['currency_note']}"}

@@ -32,7 +32,7 @@ from pilotage.domain.gate_specs import (
 )
 from pilotage.domain.globs import globs_meet
 from pilotage.domain.strict import Duration, Strict, format_duration
-from pilotage.domain.windows import Freeze, Windows
+from pilotage.domain.window_specs import Freeze, Windows
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 EndpointName = Annotated[str, Field(pattern=r"^[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]$")]

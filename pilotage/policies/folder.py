@@ -9,11 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from pilotage.domain.policy import Guardrails, PromotionPolicy, same_endpoint
 from pilotage.errors import InvalidPolicy
-from pilotage.policies.reading import Problem, read_guardrails, read_policy
+from pilotage.policies.reading import Problem, read_guardrails, read_policy, stale
 
 GUARDRAILS = "guardrails.yaml"
 SUFFIXES = (".yaml", ".yml")
@@ -28,16 +29,21 @@ class Loaded:
     policies: tuple[PromotionPolicy, ...]
     guardrails: Guardrails | None
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
+    """What is valid and says nothing any more; only where a time was given."""
 
 
-def load(files: Sequence[Path], guardrails_file: Path | None = None) -> Loaded:
-    """Read policy files under the guardrails of a file; without a file, the default floors hold."""
+def load(files: Sequence[Path], guardrails_file: Path | None = None, at: datetime | None = None) -> Loaded:
+    """Read policy files under the guardrails of a file; without a file, the default floors hold. With a time: warn of what is over then."""
     guardrails: Guardrails | None = Guardrails(apiVersion="pilotage/v1")
     problems: list[Problem] = []
+    warnings: list[Problem] = []
     if guardrails_file is not None and guardrails_file.exists():
         text, unreadable = _text(guardrails_file)
         guardrails, found = read_guardrails(text, guardrails_file.name) if not unreadable else (None, unreadable)
         problems += found
+        if guardrails is not None and at is not None:
+            warnings += stale(text, guardrails_file.name, guardrails, at)
     read: dict[str, PromotionPolicy] = {}
     for file in files:
         text, unreadable = _text(file)
@@ -45,6 +51,7 @@ def load(files: Sequence[Path], guardrails_file: Path | None = None) -> Loaded:
         problems += found
         if policy is not None:
             read[file.name] = policy
+            warnings += stale(text, file.name, policy, at) if at is not None else []
     clashes = _clashes(read)
     problems += clashes
     if guardrails is None:
@@ -52,7 +59,7 @@ def load(files: Sequence[Path], guardrails_file: Path | None = None) -> Loaded:
         read = {}
     refused = {problem.file for problem in clashes}
     policies = tuple(policy for name, policy in sorted(read.items()) if name not in refused)
-    return Loaded(policies=policies, guardrails=guardrails, problems=tuple(sorted(problems)))
+    return Loaded(policies=policies, guardrails=guardrails, problems=tuple(sorted(problems)), warnings=tuple(sorted(warnings)))
 
 
 def _text(file: Path) -> tuple[str, list[Problem]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from pydantic_core import ErrorDetails
 from pilotage.document import Document, Unreadable, parse
 from pilotage.domain.policy import Guardrails, PromotionPolicy
 from pilotage.domain.strict import Strict
+from pilotage.domain.windows import over
 
 
 @dataclass(frozen=True, order=True)
@@ -42,6 +44,17 @@ def read_guardrails(text: str, file: str) -> tuple[Guardrails | None, list[Probl
     """The platform team's floors, or the problems that speak against them."""
     read, _, problems = _read(text, file, Guardrails)
     return read, problems
+
+
+def stale(text: str, file: str, read: PromotionPolicy | Guardrails, at: datetime) -> list[Problem]:
+    """What of a file that was read says nothing any more from a time on: windows and freezes that are over. No fault: it is told."""
+    document = parse(text, "apiVersion: pilotage/v1")
+    found: list[tuple[list[str | int], str]] = []
+    for number, stage in enumerate(read.stages if isinstance(read, PromotionPolicy) else []):
+        found += [(["stages", number, "windows", *path], message) for path, message in over(stage.windows, at)]
+    found += [(["freezes", number], f"the freeze ended at {freeze.until} ({freeze.timezone}): remove it")
+              for number, freeze in enumerate(read.freezes) if freeze.interval[1] <= at]
+    return sorted(Problem(file, document.line(path), _show(path), message) for path, message in found)
 
 
 def _read[T: Strict](text: str, file: str, model: type[T]) -> tuple[T | None, Document | None, list[Problem]]:

@@ -9,7 +9,7 @@ from typing import Any
 from pilotage.domain import gate_specs as specs
 from pilotage.domain.gate_specs import LOWER_IS_BETTER
 from pilotage.domain.policy import ApprovalRule, Gate, PromotionPolicy
-from pilotage.domain.windows import Windows
+from pilotage.domain.window_specs import Windows
 
 
 def describe(policy: PromotionPolicy) -> list[str]:

@@ -41,7 +41,21 @@ def test_check_of_one_file_holds_the_guardrails_beside_it(tmp_path: Path) -> Non
     assert result.exit_code == 1
     assert json.loads(result.output) == {"policies": [], "problems": [{
         "file": "p.yaml", "line": 27, "where": "", "message": "approval.quorum is 2; the guardrails ask for 3 or more",
-        "text": "p.yaml:27: approval.quorum is 2; the guardrails ask for 3 or more"}]}
+        "text": "p.yaml:27: approval.quorum is 2; the guardrails ask for 3 or more"}], "warnings": []}
+
+
+def test_check_warns_of_windows_and_freezes_that_are_over(tmp_path: Path) -> None:
+    over = ("    windows: {allow: [{rule: FREQ=DAILY;BYHOUR=9;UNTIL=20200101, for: PT1H}, {rule: FREQ=DAILY;BYHOUR=9, for: PT1H}]}\n"
+            "    rollout:\n")
+    (tmp_path / "p.yaml").write_text(POLICY.replace("    rollout:\n", over))
+    (tmp_path / "guardrails.yaml").write_text(
+        "apiVersion: pilotage/v1\nfreezes:\n  - {from: 2020-12-18, until: 2020-12-20T18:00, reason: year end}\n")
+    result = run("policy", "check", str(tmp_path), "--quiet")
+    assert result.exit_code == 0, "a policy does not become invalid overnight"
+    assert result.output.replace("\n", " ").split("warning: ")[1:] == [
+        "guardrails.yaml:3: freezes[0]: the freeze ended at 2020-12-20T18:00 (UTC): remove it ",
+        "p.yaml:30: stages[1].windows.allow[0].rule: the rule FREQ=DAILY;BYHOUR=9;UNTIL=20200101 has no time left within two years (are "
+        "its UNTIL, COUNT and `from` meant so?): correct or remove it ok: air-time (air-time* to mlw-prod/air-time) "]
 
 
 @pytest.mark.parametrize(("path", "message"), [("nowhere.yaml", "nowhere.yaml does not exist"), (".", "there is no policy in .")])

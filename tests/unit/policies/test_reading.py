@@ -189,3 +189,35 @@ def test_guardrails_are_read_as_strictly(text: str, problem: str) -> None:
     guardrails, found = read_guardrails(text, "guardrails.yaml")
     assert guardrails is None
     assert [str(item) for item in found] == [f"guardrails.yaml:{problem}"]
+
+
+WINDOWS = """\
+    windows:
+      timezone: Europe/Paris
+      allow:
+        - rule: FREQ=WEEKLY;BYDAY=MO;BYHOUR=9
+          for: PT8H
+    rollout:
+"""
+
+
+@pytest.mark.parametrize(("old", "new", "problem"), [
+    ("Europe/Paris", "Europe/Pari",
+     "31: stages[1].windows.timezone: timezone 'Europe/Pari' is not known: write an IANA name such as Europe/Paris"),
+    ("BYDAY=MO", "BYDAY=MON", "33: stages[1].windows.allow[0].rule: BYDAY=MON is no weekday: use MO, TU, WE, TH, FR, SA, SU"),
+    ("PT8H", "P8D", "34: stages[1].windows.allow[0].for: for is longer than the time after which the rule comes again, so there is no time "
+     "outside: use at most P7D, or a rarer rule"),
+    ("PT8H", "PT8H\n          from: 1 May", "35: stages[1].windows.allow[0].from: '1 May' is no day: write it such as 2026-01-05"),
+], ids=["timezone", "rule", "for", "from"])
+def test_what_is_wrong_with_windows_is_told_at_its_line(old: str, new: str, problem: str) -> None:
+    assert problems(changed("    rollout:\n", WINDOWS.replace(old, new))) == [f"air-time.yaml:{problem}"]
+
+
+def test_a_freeze_of_the_guardrails_is_told_at_its_line() -> None:
+    text = ("apiVersion: pilotage/v1\nfreezes:\n  - {from: 2026-12-18T18:00, until: 2026-12-20T18:00, timezone: Mars/Olympus, reason: x}\n"
+            "  - from: soon\n    until: 2020-12-20T18:00Z\n    reason: over\n")
+    guardrails, found = read_guardrails(text, "guardrails.yaml")
+    assert guardrails is None
+    assert [str(item) for item in found] == [
+        "guardrails.yaml:3: freezes[0].timezone: timezone 'Mars/Olympus' is not known: write an IANA name such as Europe/Paris",
+        "guardrails.yaml:4: freezes[1].from: 'soon' is no time; write it such as 2026-12-20T18:00"]
