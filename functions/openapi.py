@@ -46,7 +46,7 @@ class Operation:
 
 OPERATIONS = (
     Operation("get", "promotions", "List promotions, newest first, of the caller's teams", Role.READER,
-              query=("model", "phase", "policy", "limit")),
+              query=("model", "phase", "policy", "limit", "after")),
     Operation("post", "promotions", "Promote a version by hand", Role.OPERATOR, (202,), PromoteBody, refusals=(404, 409)),
     Operation("get", "promotions/{promotion}", "One promotion with its steps, gates, plan and approval", Role.READER, refusals=(404,)),
     Operation("post", "promotions/{promotion}/retry", "Start the next attempt", Role.OPERATOR, (202,), RetryBody, refusals=(404, 409)),
@@ -75,7 +75,7 @@ OPERATIONS = (
     Operation("post", "channels/{channel}/test", "Send a test card to a channel", Role.OPERATOR, (200,), TryBody, refusals=(404,)),
     Operation("get", "openapi.json", "This description", Role.READER),
     Operation("post", "alerts", "Azure Monitor's common alert schema, by secure webhook", Role.OPERATOR, (200, 202)),
-    Operation("get", "ui", "The overview page", Role.READER, query=("model", "policy", "phase"), kind=HTML),
+    Operation("get", "ui", "The overview page", Role.READER, query=("model", "policy", "phase", "after"), kind=HTML),
     Operation("get", "ui/promotions/{promotion}", "A promotion's page", Role.READER, kind=HTML, refusals=(404,)),
     Operation("post", "ui/promotions/{promotion}/rollback", "The rollback form", Role.OPERATOR, (303,), RollbackForm, kind=HTML,
               refusals=(404, 409, 410)),

@@ -12,7 +12,7 @@ from pydantic import Field
 from functions.approvals import deciding_with
 from functions.durable import intake
 from functions.http import Body, Call, Reply, serve_page
-from functions.promotions import known
+from functions.promotions import known, listed
 from pilotage.bootstrap import App, app
 from pilotage.deciding import Ask, Deciding, Standing
 from pilotage.domain.access import Role
@@ -23,7 +23,8 @@ from pilotage.messages import ApprovalRequest, PromotionRow
 from pilotage.ports import FormClaims, LinkClaims
 
 bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
-SHOWN = 100
+SHOWN = 50
+"""Promotions on a page of the overview."""
 FORM_LASTS = timedelta(hours=1)
 """How long a page may lie open before its forms are sent."""
 
@@ -45,20 +46,15 @@ class RollbackForm(Body):
 
 @bp.route(route="ui", methods=["GET"])
 def overview_page(req: func.HttpRequest) -> func.HttpResponse:
-    """`?model=&policy=&phase=`: promotions of the reader's teams with their way, newest first; brings itself up to date."""
+    """`?model=&policy=&phase=&after=`: promotions of the reader's teams with their way, newest first; brings itself up to date."""
 
     def handle(call: Call) -> Reply:
         from functions.viewing import overview
         from pilotage.web import render_overview
 
-        filters = {name: (call.query.get(name) or "").strip() for name in ("model", "policy", "phase")}
-        if filters["phase"] not in ("", *PromotionPhase):
-            raise InvalidInput("phase: there is no such phase; choose one on the page")
-        teams = call.actor.teams(Role.READER)
-        rows = app().ledger.promotions.list(
-            model=filters["model"] or None, policy=filters["policy"] or None, phase=filters["phase"] or None)
-        seen = [row for row in rows if teams is None or (row.team or "").casefold() in teams]
-        return _page(req, render_overview(overview(app(), seen, SHOWN, filters)))
+        found = listed(call, SHOWN)
+        asked = {name: (call.query.get(name) or "").strip() for name in ("model", "policy", "phase", "after")}
+        return _page(req, render_overview(overview(app(), call.actor, found.rows, found.next, asked)))
 
     return serve_page(req, Role.READER, handle)
 

@@ -1,5 +1,6 @@
 """Promotions over HTTP: list, explain, promote by hand, retry, roll back."""
 
+import re
 from typing import Annotated, Any
 
 import azure.durable_functions as df
@@ -14,10 +15,11 @@ from pilotage.domain.access import Role
 from pilotage.domain.phase import PromotionPhase
 from pilotage.errors import Forbidden, InvalidInput, NotFound
 from pilotage.intake import IntakeItem, Outcome
-from pilotage.messages import PromotionRow
+from pilotage.messages import PromotionPage, PromotionRow
 
 bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
+_PLACE = re.compile(r"[0-9]{17}\.[A-Za-z0-9._:-]{1,300}")
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")]
 
@@ -45,15 +47,11 @@ class RetryBody(Body):
 
 @bp.route(route="promotions", methods=["GET"])
 def list_promotions(req: func.HttpRequest) -> func.HttpResponse:
-    """`?model=&phase=&policy=&limit=` -> {"items": [...]}, newest first, of the caller's teams."""
+    """`?model=&phase=&policy=&limit=&after=` -> {"items": [...], "next"}, newest first, of the caller's teams."""
 
     def handle(call: Call) -> Reply:
-        teams = call.actor.teams(Role.READER)
-        limit = _limit(call.query.get("limit"))
-        rows = app().ledger.promotions.list(
-            model=call.query.get("model") or None, phase=_phase(call.query.get("phase")), policy=call.query.get("policy") or None)
-        seen = [row for row in rows if teams is None or (row.team or "").casefold() in teams]
-        return Reply(200, {"items": [summary(row) for row in seen[:limit]], "total": len(seen)})
+        found = listed(call, _limit(call.query.get("limit")))
+        return Reply(200, {"items": [summary(row) for row in found.rows], "next": found.next or None})
 
     return serve(req, Role.READER, handle)
 
@@ -109,6 +107,16 @@ def roll_back_promotion(req: func.HttpRequest, client: df.SyncDurableFunctionsCl
         return _accepted(item, promotion=row.id)
 
     return serve(req, Role.OPERATOR, handle)
+
+
+def listed(call: Call, size: int) -> PromotionPage:
+    """A page of what the caller may see, as the query filters it. Raises InvalidInput."""
+    query = {name: (call.query.get(name) or "").strip() for name in ("model", "policy", "after")}
+    if query["after"] and not _PLACE.fullmatch(query["after"]):
+        raise InvalidInput("after: take it from `next` of the page before")
+    return app().ledger.promotions.page(
+        size, model=query["model"] or None, phase=_phase(call.query.get("phase")), policy=query["policy"] or None,
+        teams=call.actor.teams(Role.READER), after=query["after"])
 
 
 def known(call: Call, role: Role) -> PromotionRow:

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from functions.explaining import counted, explain, gate_results
 from pilotage.bootstrap import App
 from pilotage.deciding import Standing, told, waiting_for
 from pilotage.domain import durations
+from pilotage.domain.access import Actor, Role
 from pilotage.domain.approval import tally
 from pilotage.domain.model_signatures import Difference, ModelSignature, listed
 from pilotage.domain.passport import CLOSING, Entry
@@ -26,17 +28,29 @@ LONGEST = 4000
 """Characters of a list of inputs: a model of pixels has hundreds."""
 
 
-def overview(this: App, rows: Sequence[PromotionRow], shown: int, filters: Facts) -> dict[str, Any]:
-    """The view of render_overview over every row that the reader may see."""
-    seen = {row.id for row in rows}
+def overview(this: App, reader: Actor, rows: Sequence[PromotionRow], older: str, asked: Facts) -> dict[str, Any]:
+    """The view of render_overview: a page of rows, where the next begins, and what was asked for (filters, `after`)."""
+    filters = {name: text for name, text in asked.items() if name != "after"}
     return {
         "rows": [{**row.model_dump(mode="json", include={"id", "model", "version", "phase", "policy", "workspace", "endpoint", "message"}),
-                  "created_at": short(row.created_at), "stations": stations(row.phase, row.plan_hash)} for row in rows[:shown]],
-        "total": len(rows), "counts": dict(sorted(Counter(row.phase for row in rows).items())), "filters": filters,
+                  "created_at": short(row.created_at), "stations": stations(row.phase, row.plan_hash)} for row in rows],
+        "older": _address(asked | {"after": older}) if older else "", "newest": _address(filters) if asked["after"] else "",
+        "counts": dict(sorted(Counter(row.phase for row in rows).items())), "filters": filters,
         "phases": [phase.value for phase in PromotionPhase],
         "failing": [item for item in this.ledger.channels.health() if item["failures"]],
-        "due": [item for item in this.ledger.voices.reviews_due() if item["promotion"] in seen],
+        "due": [item for item in this.ledger.voices.reviews_due() if _sees(this, reader, str(item["promotion"]))],
     }
+
+
+def _sees(this: App, reader: Actor, promotion_id: str) -> bool:
+    row = this.ledger.promotions.get(promotion_id)
+    return row is not None and reader.has(Role.READER, row.team)
+
+
+def _address(query: Facts) -> str:
+    """The overview's address with what of a query says something."""
+    told = urlencode({name: text for name, text in query.items() if text})
+    return f"/api/ui?{told}" if told else "/api/ui"
 
 
 def promotion(this: App, row: PromotionRow, rollback_form: str, *, live: bool) -> dict[str, Any]:

@@ -47,8 +47,8 @@ def show_promotions(answer: dict[str, Any]) -> None:
     rows = [[item["id"], f"{item['model']}:{item['version']}", item["phase"], item["policy"], short_time(item["updated_at"]),
              shorten(item["message"])] for item in items]
     out().print(table("", ["promotion", "model", "phase", "policy", "updated", "message"], rows))
-    if answer["total"] > len(items):
-        out().print(f"{len(items)} of {answer['total']}; --limit shows more")
+    if answer["next"]:
+        out().print(f"the newest {len(items)}; --limit shows more")
 
 
 def show_promotion(found: dict[str, Any]) -> None:

@@ -331,6 +331,14 @@ class PromotionRow(Message):
     submitters: list[Submitter] = []
 
 
+class PromotionPage(Message):
+    """Some promotions, newest first."""
+
+    rows: list[PromotionRow]
+    next: str
+    """Where the page of older ones begins; empty when there are none."""
+
+
 class EndpointRow(Message):
     """Who owns a production endpoint, at which epoch, and what lives there."""
 

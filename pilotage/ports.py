@@ -302,8 +302,8 @@ class Rows(Protocol):
         `columns` are short texts to filter by in `scan`.
         """
 
-    def scan(self, table: str, where: dict[str, str] | None = None, limit: int = 1000) -> list[dict[str, Any]]:
-        """Values whose columns equal `where`, newest key last."""
+    def scan(self, table: str, where: dict[str, str] | None = None, limit: int = 1000, after: str = "") -> list[dict[str, Any]]:
+        """Values whose columns equal `where`, in the order of their keys, from behind the key `after` on."""
 
 
 class Notification(Frozen):

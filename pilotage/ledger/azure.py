@@ -32,6 +32,8 @@ TIMEOUT = 20
 BLOB_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_connect": 2, "retry_read": 2, "retry_status": 3,
                                 "initial_backoff": 1, "increment_base": 2, "random_jitter_range": 1}
 TABLE_RETRIES: dict[str, Any] = {"retry_total": 3, "retry_connect": 2, "retry_read": 2, "retry_status": 3, "retry_backoff_max": 4}
+PAGE = 1000
+"""Rows that the service sends at once."""
 CHUNK = 30_000
 """Characters of a row's JSON in one property: a table's limit is 32 Ki of UTF-16."""
 CHUNKS = 15
@@ -167,16 +169,17 @@ class TableRows:
             except (ResourceExistsError, ResourceModifiedError, ResourceNotFoundError) as error:
                 raise Conflict(f"row {table}/{key} was written by somebody else meanwhile") from error
 
-    def scan(self, table: str, where: dict[str, str] | None = None, limit: int = 1000) -> list[dict[str, Any]]:
-        """Values whose columns equal `where`, in the order of their keys."""
+    def scan(self, table: str, where: dict[str, str] | None = None, limit: int = 1000, after: str = "") -> list[dict[str, Any]]:
+        """Values whose columns equal `where`, in the order of their keys, from behind the key `after` on."""
         from azure.core.exceptions import ResourceNotFoundError
 
-        parameters = {"table": table} | {f"p{at}": value for at, value in enumerate((where or {}).values())}
-        terms = ["PartitionKey eq @table"] + [f"{_column(name)} eq @p{at}" for at, name in enumerate(where or {})]
+        parameters = {"table": table, "after": row_key(after)} | {f"p{at}": value for at, value in enumerate((where or {}).values())}
+        terms = ["PartitionKey eq @table", "RowKey gt @after"] + [f"{_column(name)} eq @p{at}" for at, name in enumerate(where or {})]
         found: list[dict[str, Any]] = []
         with azure_errors(f"read rows of {table}", TABLE_ROLE):
             try:
-                for entity in self._table.query_entities(" and ".join(terms), parameters=parameters):
+                for entity in self._table.query_entities(" and ".join(terms), parameters=parameters,
+                                                          results_per_page=min(limit, PAGE)):
                     if len(found) == limit:
                         break
                     found.append(_value(entity))

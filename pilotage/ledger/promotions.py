@@ -1,14 +1,24 @@
-"""The index of promotions: one row each, written after the passport entry it reflects."""
+"""The index of promotions: one row each, written after the passport entry it reflects.
+
+A row's key begins with the time of its promotion counted downwards, so that reading in the order of keys is newest first. A second
+table says from when each promotion is: it is written once, before the row, and thus decides the row's key for good.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
 from pilotage.domain.phase import PromotionPhase
 from pilotage.ledger.changes import Row, change
-from pilotage.messages import PromotionRow
+from pilotage.messages import PromotionPage, PromotionRow
 from pilotage.ports import Rows
 
 _TABLE = "promotions"
+_BEGINNINGS = "promotion-beginnings"
 _ALL = 100_000
+_FAR = 10**17
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Promotions:
@@ -20,6 +30,9 @@ class Promotions:
 
         Rolled back is final: a promotion whose last entries come after its rollback can't say otherwise, only more of it.
         """
+        created_at = self._since(row)
+        row = row.model_copy(update={"created_at": created_at})
+
         def decide(current: Row | None) -> Row | None:
             if current is not None and current["sequence"] >= row.sequence:
                 return None
@@ -27,37 +40,73 @@ class Promotions:
                 return {**row.wire(), "phase": current["phase"], "message": current["message"]}
             return row.wire()
 
-        change(self._rows, _TABLE, row.id, decide, _columns)
+        change(self._rows, _TABLE, _key(created_at, row.id), decide, _columns)
 
     def get(self, promotion: str) -> PromotionRow | None:
-        found = self._rows.get(_TABLE, promotion)
+        began = self._rows.get(_BEGINNINGS, promotion)
+        found = self._rows.get(_TABLE, _key(began[0]["created_at"], promotion)) if began else None
         return PromotionRow.read(found[0]) if found else None
 
-    def list(
-        self, model: str | None = None, phase: str | None = None, policy: str | None = None, limit: int | None = None
-    ) -> list[PromotionRow]:
-        """Newest first; model and policy names are compared without case."""
-        where = {"model": model and model.casefold(), "phase": phase, "policy": policy and policy.casefold()}
-        found = self._rows.scan(_TABLE, {name: value for name, value in where.items() if value}, _ALL)
-        rows = [PromotionRow.read(value) for value in found]
-        rows.sort(key=lambda row: (row.created_at, row.id), reverse=True)
-        return rows if limit is None else rows[:limit]
+    def page(
+        self, size: int, *, model: str | None = None, phase: str | None = None, policy: str | None = None,
+        teams: Sequence[str] | None = None, after: str = "",
+    ) -> PromotionPage:
+        """As `list`, so many of them and from a page's `next` on; of some teams only (folded), where they are given.
+
+        The store filters, and sends one row more than a page holds: for each team.
+        """
+        where = _where(model, phase, policy)
+        asked = [where] if teams is None else [{**where, "team": team} for team in sorted(set(teams))]
+        found = sorted((row for filters in asked for row in self._scan(filters, size + 1, after)), key=_key_of)
+        return PromotionPage(rows=found[:size], next=_key_of(found[size - 1]) if len(found) > size else "")
 
     def by_case(self, case: str) -> PromotionRow | None:
         """The newest promotion of a version that a drift incident's retraining made."""
-        rows = [PromotionRow.read(value) for value in self._rows.scan(_TABLE, {"case": case}, _ALL)]
-        return max(rows, key=lambda row: (row.created_at, row.id), default=None)
+        return next(iter(self._scan({"case": case}, 1, "")), None)
 
     def force_phase(self, promotion: str, expected_phase: str, phase: str, message: str, at: str) -> bool:
         """Say what the promotion itself no longer says; False when it has moved on from `expected_phase`.
 
         The sequence stays: an entry that the promotion writes after all has the last word, unless it is rolled back.
         """
+        began = self._rows.get(_BEGINNINGS, promotion)
+        if began is None:
+            return False
         forced = {"phase": phase, "message": message, "updated_at": at}
-        row = change(self._rows, _TABLE, promotion, lambda current: (
+        row = change(self._rows, _TABLE, _key(began[0]["created_at"], promotion), lambda current: (
             {**current, **forced} if current is not None and current["phase"] == expected_phase else None), _columns)
         return row is not None and all(row[name] == value for name, value in forced.items())
 
 
+    def _since(self, row: PromotionRow) -> str:
+        """From when the promotion is, as whoever wrote of it first has said."""
+        found = change(self._rows, _BEGINNINGS, row.id, lambda current: None if current else {"created_at": row.created_at})
+        return str((found or {"created_at": row.created_at})["created_at"])
+
+    def _scan(self, where: dict[str, str], limit: int, after: str) -> list[PromotionRow]:
+        return [PromotionRow.read(value) for value in self._rows.scan(_TABLE, where, limit, after)]
+
+    # The last one: behind it, the annotation `list` would be this method.
+    def list(self, model: str | None = None, phase: str | None = None, policy: str | None = None) -> list[PromotionRow]:
+        """All, newest first; model and policy names are compared without case."""
+        return self._scan(_where(model, phase, policy), _ALL, "")
+
+
+def _where(model: str | None, phase: str | None, policy: str | None) -> dict[str, str]:
+    where = {"model": model and model.casefold(), "phase": phase, "policy": policy and policy.casefold()}
+    return {name: value for name, value in where.items() if value}
+
+
+def _key_of(row: PromotionRow) -> str:
+    return _key(row.created_at, row.id)
+
+
+def _key(created_at: str, promotion: str) -> str:
+    """Newest first; of one microsecond, by id."""
+    since = (datetime.fromisoformat(created_at).astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+    return f"{_FAR - since:017d}.{promotion}"
+
+
 def _columns(row: Row) -> dict[str, str]:
-    return {"model": row["model"].casefold(), "phase": row["phase"], "policy": row["policy"].casefold(), "case": row["case"] or ""}
+    return {"model": row["model"].casefold(), "phase": row["phase"], "policy": row["policy"].casefold(), "case": row["case"] or "",
+            "team": (row["team"] or "").casefold()}

@@ -28,7 +28,7 @@ def stations(phase: str, plan_hash: str) -> list[dict[str, str]]:
 
 
 def render_overview(view: Mapping[str, Any]) -> str:
-    """`view`: rows (with stations), total, counts, filters, phases, due, failing."""
+    """`view`: rows (with stations), counts, filters, older and newest (addresses), phases, due, failing."""
     return templates().get_template("overview.html").render(title="Promotions", **view)
 
 

@@ -83,8 +83,9 @@ class MemoryRows:
             self._written += 1
             self.contents[table, key] = (canonical_json(value), f"etag-{self._written}", dict(columns or {}))
 
-    def scan(self, table: str, where: dict[str, str] | None = None, limit: int = 1000) -> list[dict[str, Any]]:
-        found = [(key, value, columns) for (kind, key), (value, _, columns) in sorted(self.contents.items()) if kind == table]
+    def scan(self, table: str, where: dict[str, str] | None = None, limit: int = 1000, after: str = "") -> list[dict[str, Any]]:
+        found = [(key, value, columns) for (kind, key), (value, _, columns) in sorted(self.contents.items())
+                 if kind == table and key > after]
         wanted = [value for _, value, columns in found
                   if all(columns.get(name) == text for name, text in (where or {}).items())]
         return [_read(value) for value in wanted[:limit]]

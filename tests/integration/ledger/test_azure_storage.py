@@ -89,6 +89,18 @@ def test_writers_of_one_row_end_with_the_latest_entry(ledger: Ledger) -> None:
     assert [item.id for item in ledger.promotions.list(model="air-time", phase="staging")] == ["promote-1"]
 
 
+def test_promotions_are_read_newest_first_and_page_by_page(ledger: Ledger) -> None:
+    for number in (2, 4, 1, 3, 0):
+        ledger.promotions.put(PromotionRow(
+            id=f"promote-{number}", model="Air-Time", version="1", source=AssetRef(name="m", version="1", workspace="w"), policy="p",
+            team="Red" if number % 2 else None, phase="staging", created_at=f"2026-01-0{number + 1}T09:00:00.000+00:00", updated_at="x"))
+    first = ledger.promotions.page(2)
+    second = ledger.promotions.page(3, after=first.next)
+    assert [row.id for row in (*first.rows, *second.rows)] == [f"promote-{number}" for number in (4, 3, 2, 1, 0)]
+    assert second.next == ""
+    assert [row.id for row in ledger.promotions.page(9, teams=["red"], after=first.next).rows] == ["promote-1"]
+
+
 def test_of_rollouts_at_once_one_owns_the_endpoint(ledger: Ledger) -> None:
     with ThreadPoolExecutor(4) as rollouts:
         got = list(rollouts.map(

@@ -54,7 +54,7 @@ def test_list_filters_and_says_when_nothing_matches(desk: Desk) -> None:
     assert "no promotions match" in run("promotions", "list", "--phase", "staging").output
     assert PROMOTION in run("promotions", "list", "--model", "air-time", "--phase", "failed", "--policy", "air-time").output
     desk.promotion(PromotionPhase.FAILED, id="promote-b")
-    assert "1 of 2; --limit shows more" in run("promotions", "list", "--limit", "1").output
+    assert "the newest 1; --limit shows more" in run("promotions", "list", "--limit", "1").output
 
 
 def test_show_tells_steps_gates_approval_and_rollbacks(desk: Desk) -> None:

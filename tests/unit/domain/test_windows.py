@@ -239,10 +239,10 @@ def oracle(given: Windows, freezes: list[Freeze], begin: datetime, hours: int) -
         for n in range(hours * 60)}
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(RULES, max_size=2), st.lists(RULES, max_size=2), NEAR, st.integers(0, 6), st.booleans())
-def test_open_is_what_the_wall_clock_says_minute_by_minute(allow: list[Any], deny: list[Any], where: tuple[str, datetime], shift: int,
-                                                           frozen: bool) -> None:
+LAW = given(st.lists(RULES, max_size=2), st.lists(RULES, max_size=2), NEAR, st.integers(0, 6), st.booleans())
+
+
+def follows_the_clock(allow: list[Any], deny: list[Any], where: tuple[str, datetime], shift: int, frozen: bool) -> None:
     zone, near = where
     if not allow and not deny:
         deny = [{"rule": "FREQ=DAILY;BYHOUR=2;BYMINUTE=15", "for": "PT30M"}]
@@ -265,6 +265,21 @@ def test_open_is_what_the_wall_clock_says_minute_by_minute(allow: list[Any], den
             if found.closes_at is not None and found.closes_at in expected:
                 assert not expected[found.closes_at]
         at += QUARTER
+
+
+@settings(max_examples=10, deadline=None)
+@LAW
+def test_open_is_what_the_wall_clock_says_minute_by_minute(
+        allow: list[Any], deny: list[Any], where: tuple[str, datetime], shift: int, frozen: bool) -> None:
+    follows_the_clock(allow, deny, where, shift, frozen)
+
+
+@pytest.mark.exhaustive
+@settings(max_examples=300, deadline=None)
+@LAW
+def test_open_is_what_the_wall_clock_says_for_many_more(
+        allow: list[Any], deny: list[Any], where: tuple[str, datetime], shift: int, frozen: bool) -> None:
+    follows_the_clock(allow, deny, where, shift, frozen)
 
 
 @settings(max_examples=60, deadline=None)

@@ -47,13 +47,16 @@ def test_a_list_is_filtered_newest_first(desk: Desk, olive: str) -> None:
     assert ids(policy="other") == []
     assert ids(model="", phase="") == ["p-2", "p-1", "p-0"]
     answer = ask("list_promotions", token=olive, query={"limit": "1"}).value
-    assert ([item["id"] for item in answer["items"]], answer["total"]) == (["p-2"], 3)
+    assert [item["id"] for item in answer["items"]] == ["p-2"]
+    older = ask("list_promotions", token=olive, query={"limit": "2", "after": answer["next"]}).value
+    assert ([item["id"] for item in older["items"]], older["next"]) == (["p-1", "p-0"], None)
     assert answer["items"][0] | {"model": "a", "version": "1", "phase": "failed", "terminal": True} == answer["items"][0]
 
 
 @pytest.mark.parametrize(("query", "message"), [
     ({"phase": "done"}, "phase: 'done' is none of accepted, resolving"),
     ({"limit": "0"}, "limit: must be a whole number from 1 to 1000"), ({"limit": "x"}, "limit: must be"),
+    ({"after": "x"}, "after: take it from `next`"), ({"after": "0" * 17 + "./"}, "after: take it from `next`"),
     ({"limit": "²"}, "limit: must be"), ({"limit": "1" * 99}, "limit: must be"),
 ])
 def test_400_a_filter_that_means_nothing(desk: Desk, olive: str, query: dict[str, str], message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from pilotage.ledger import Ledger
 from pilotage.messages import PromotionRow
 from tests.support.crashes import Stores, crash_points
 from tests.support.interleaving import Turns, every_order
-from tests.support.memory import SIGNER
+from tests.support.memory import SIGNER, MemoryRows
 
 ID = "promote-air-time-1-0a1b2c3d4e5f-1"
 
@@ -49,17 +50,66 @@ def test_a_row_survives_a_crash_at_its_write() -> None:
         assert stores.ledger.promotions.get(ID) == _row(1), where
 
 
+def test_a_first_row_survives_a_crash_and_is_there_once_whenever_it_is_said_to_have_begun() -> None:
+    for where, stores in crash_points(lambda ledger: None, lambda ledger: ledger.promotions.put(_row(0))):
+        assert len(stores.ledger.promotions.list()) <= 1, where
+        stores.ledger.promotions.put(_row(1, created_at="2026-01-05T09:30:00.000+00:00"))
+        [row] = stores.ledger.promotions.list()
+        assert stores.ledger.promotions.get(ID) == row, where
+        assert (row.sequence, row.id) == (1, ID), where
+
+
 def test_lists_are_filtered_and_newest_first() -> None:
     ledger = Stores().ledger
     for number, (model, phase, policy) in enumerate([("a", "staging", "p"), ("B", "failed", "p"), ("a", "failed", "Q")]):
         ledger.promotions.put(_row(0, phase, id=f"promote-{9 - number}", model=model, policy=policy,
                                    created_at=f"2026-01-0{number + 1}T00:00:00.000+00:00"))
     assert [row.id for row in ledger.promotions.list()] == ["promote-7", "promote-8", "promote-9"]
-    assert [row.id for row in ledger.promotions.list(limit=1)] == ["promote-7"]
     assert [row.id for row in ledger.promotions.list(model="A")] == ["promote-7", "promote-9"]
     assert [row.id for row in ledger.promotions.list(model="b", phase="failed")] == ["promote-8"]
     assert [row.id for row in ledger.promotions.list(policy="q")] == ["promote-7"]
     assert ledger.promotions.list(phase="succeeded") == []
+
+
+def test_pages_follow_one_another_though_newer_ones_come_meanwhile_and_phases_change() -> None:
+    """Every promotion is on exactly one page: those that came after the first was read are on none."""
+    ledger, day = Stores().ledger, "2026-01-05T09:{:02d}:00.000+00:00"
+    for number in range(7):
+        ledger.promotions.put(_row(0, id=f"p-{number}", created_at=day.format(number // 2)))  # pairs of one time
+    shown = ledger.promotions.page(3)
+    seen = [row.id for row in shown.rows]
+    for number in range(8):  # each moves on, and says another time; one is new
+        ledger.promotions.put(_row(number + 1, "failed", id=f"p-{number}", created_at=day.format(30 + number)))
+    while shown.next:
+        shown = ledger.promotions.page(3, after=shown.next)
+        seen += [row.id for row in shown.rows]
+    assert seen == ["p-6", "p-4", "p-5", "p-2", "p-3", "p-0", "p-1"]
+    assert [row.id for row in ledger.promotions.page(3).rows] == ["p-7", "p-6", "p-4"]
+
+
+def test_a_page_is_of_some_teams_and_reads_no_more_than_it_shows() -> None:
+    read: list[int] = []
+
+    class Counted(MemoryRows):
+        def scan(self, table: str, where: dict[str, str] | None = None, limit: int = 1000, after: str = "") -> list[dict[str, Any]]:
+            found = super().scan(table, where, limit, after)
+            read.append(len(found))
+            return found
+
+    stores = Stores(rows=Counted())
+    for number in range(60):
+        stores.ledger.promotions.put(_row(0, id=f"p-{number:02d}", team=("Red", "blue", None)[number % 3], policy="pQ"[number % 2],
+                                          created_at=f"2026-01-05T09:{number:02d}:00.000+00:00"))
+
+    def ids(**about: Any) -> list[str]:
+        return [row.id for row in stores.ledger.promotions.page(3, **about).rows]
+
+    assert ids() == ["p-59", "p-58", "p-57"]
+    assert ids(teams=["red"]) == ["p-57", "p-54", "p-51"]
+    assert ids(teams=["red", "blue"]) == ["p-58", "p-57", "p-55"]
+    assert ids(teams=["red", "blue"], policy="q") == ["p-57", "p-55", "p-51"]
+    assert ids(teams=["green"]) == ids(teams=[]) == []
+    assert max(read) == 4
 
 
 def test_filters_follow_the_row() -> None:
