@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,27 +19,37 @@ from pilotage.domain.passport import CLOSING, Entry
 from pilotage.domain.phase import PromotionPhase
 from pilotage.messages import ApprovalRequest, PromotionRow
 from pilotage.planning import prospects, signature_changes
-from pilotage.web import stations
+from pilotage.web import bar, stations
 
-Facts = dict[str, str]
+Facts = dict[str, Any]
 CHANGES = 50
 """Differences of a signature that are shown one by one."""
 LONGEST = 4000
 """Characters of a list of inputs: a model of pixels has hundreds."""
+_NAMES = {"all": "in all", "work": "work", "bake": "baking", "people": "waiting for people", "window": "waiting for a window",
+          "queue": "waiting in the queue"}
 
 
 def overview(this: App, reader: Actor, rows: Sequence[PromotionRow], older: str, asked: Facts) -> dict[str, Any]:
     """The view of render_overview: a page of rows, where the next begins, and what was asked for (filters, `after`)."""
     filters = {name: text for name, text in asked.items() if name != "after"}
     return {
-        "rows": [{**row.model_dump(mode="json", include={"id", "model", "version", "phase", "policy", "workspace", "endpoint", "message"}),
-                  "created_at": short(row.created_at), "stations": stations(row.phase, row.plan_hash)} for row in rows],
+        "rows": [_line(row, this.clock.now()) for row in rows],
         "older": _address(asked | {"after": older}) if older else "", "newest": _address(filters) if asked["after"] else "",
         "counts": dict(sorted(Counter(row.phase for row in rows).items())), "filters": filters,
         "phases": [phase.value for phase in PromotionPhase],
         "failing": [item for item in this.ledger.channels.health() if item["failures"]],
         "due": [item for item in this.ledger.voices.reviews_due() if _sees(this, reader, str(item["promotion"]))],
     }
+
+
+def _line(row: PromotionRow, now: datetime) -> Facts:
+    """A row of the overview: where it is, and where its time went."""
+    marks = [(mark.phase, mark.at) for mark in row.phases]
+    found = durations.of_phases(marks, durations.settled(now, datetime.fromisoformat(row.updated_at)))
+    return {**row.model_dump(mode="json", include={"id", "model", "version", "phase", "policy", "workspace", "endpoint", "message"}),
+            "created_at": short(row.created_at), "stations": stations(row.phase, row.plan_hash), "bar": bar(found, row.phase),
+            "times": [("rolling out" if part == "bake" else _NAMES[part], text) for part, text in times(found) if text != "0 s"]}
 
 
 def _sees(this: App, reader: Actor, promotion_id: str) -> bool:
@@ -57,16 +67,20 @@ def promotion(this: App, row: PromotionRow, rollback_form: str, *, live: bool) -
     """The view of render_promotion."""
     entries = this.ledger.passports.entries(row.id)
     found, asked = explain(this, row, entries), this.ledger.approvals.current(row.id)
+    now = this.clock.now()
+    spent = durations.stretches(entries, durations.settled(now, datetime.fromisoformat(entries[-1].at)) if entries else now)
     problems = found["passport"]["problems"]
     state_told = "closed" if entries and entries[-1].kind == CLOSING else "still open"
     facts = {"promotion": row.id, "model": f"{row.model}:{row.version}", "policy": row.policy, "attempt": str(row.attempt),
              "target": f"{row.workspace}/{row.endpoint} {row.deployment}".strip(), "started": short(row.created_at),
-             "held until": short(row.held_until), "after": row.previous or ""}
+             "held until": short(row.held_until)}
     return {
         "title": f"{row.model}:{row.version}", "about": row.model_dump(mode="json"), "facts": {k: v for k, v in facts.items() if v},
-        "durations": times(entries, this.clock.now()), "gates": found["gates"], "plan": found["plan"], "plan_hash": row.plan_hash,
+        "bar": bar(spent, row.phase), "times": [(part, _NAMES[part], text) for part, text in times(spent)],
+        "phases": phases(entries, spent), "gates": found["gates"], "plan": found["plan"], "plan_hash": row.plan_hash,
         "approval": approval(this, asked) if asked else None, "steps": steps(entries),
-        "rollbacks": [{"id": item["id"], "told": f"asked for by {item['actor']}: {item['reason']}; "
+        "rollbacks": [{"id": item["id"], "steps": steps(this.ledger.passports.entries(item["id"])),
+                       "told": f"asked for by {item['actor']}: {item['reason']}; "
                        + str((item["result"] or {}).get("message", "under way"))} for item in found["rollbacks"]],
         "evidence": f"{len(entries)} entries, {state_told}, "
                     + (f"NOT INTACT: {'; '.join(problems)}" if problems else "the chain is whole"),
@@ -140,11 +154,26 @@ def note(entry: Entry) -> str:
     return ""
 
 
-def times(entries: Sequence[Entry], now: datetime) -> Facts:
-    parts = durations.split(entries, now)
-    names = {"work": "work", "people": "waiting for people", "window": "waiting for a window", "queue": "waiting in the queue"}
-    whole = sum(parts.values(), start=parts["work"] * 0)
-    return {"in all": durations.told(whole)} | {names[part]: durations.told(time) for part, time in parts.items()}
+def times(found: Sequence[durations.Stretch]) -> list[tuple[str, str]]:
+    """The whole, and each part that took time."""
+    parts = durations.split(found)
+    whole = sum(parts.values(), start=timedelta(0))
+    return [("all", durations.told(whole)), *((part, durations.told(took)) for part, took in parts.items() if took)]
+
+
+def phases(entries: Sequence[Entry], found: Sequence[durations.Stretch]) -> list[Facts]:
+    """Each phase and each wait as a line: since when, how long, for what, and what was said of it."""
+    said = {(entry.phase, entry.at): note(entry) for entry in entries if entry.step == "phase"}
+    lines = [{"phase": item.phase, "part": _NAMES[item.part], "at": short(item.start.isoformat()), "took": durations.told(item.took),
+              "note": said.get((item.phase, item.start.isoformat(timespec="milliseconds")), "")} for item in found]
+    # An answer that is acted on at once is no line of its own.
+    lines = [line for before, line in zip([None, *lines], lines, strict=False)
+             if line["took"] != "0 s" or before is None or line["phase"] != before["phase"]]
+    last = entries[-1] if entries else None
+    if last is not None and (not found or found[-1].phase != last.phase):
+        entered = next(entry for entry in reversed(entries) if entry.step == "phase" or entry is entries[0])
+        lines.append({"phase": last.phase, "part": "", "at": short(entered.at), "took": "", "note": note(entered)})
+    return lines
 
 
 def differences(this: App, row: PromotionRow, asked: ApprovalRequest) -> list[dict[str, Any]]:

@@ -299,6 +299,13 @@ class SweepRequest(Message):
     """Promotions whose instance ended without telling the ledger."""
 
 
+class PhaseMark(Message):
+    """Since when a promotion was in a phase."""
+
+    phase: str
+    at: str
+
+
 class PromotionRow(Message):
     """A promotion as lists show it: the ledger's index of its passport."""
 
@@ -329,6 +336,8 @@ class PromotionRow(Message):
     """The drift incident whose retraining made this version."""
     trigger: str = ""
     submitters: list[Submitter] = []
+    phases: list[PhaseMark] = []
+    """The way it took, for lists; the ledger keeps it, whoever writes the row need not know it."""
 
 
 class PromotionPage(Message):

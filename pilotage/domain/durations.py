@@ -1,27 +1,87 @@
-"""Where a promotion's time went: work, people, windows, the queue. The parts sum to the whole."""
+"""Where a promotion's time went: work, bakes, people, windows, the queue. The parts sum to the whole."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from pilotage.domain.assets import Frozen
 from pilotage.domain.passport import Entry
 from pilotage.domain.phase import PromotionPhase
 
-PARTS = ("work", "people", "window", "queue")
-_PART = {PromotionPhase.AWAITING_APPROVAL.value: "people", PromotionPhase.WAITING_WINDOW.value: "window",
-         PromotionPhase.QUEUED.value: "queue"}
+PARTS = ("work", "bake", "people", "window", "queue")
+"""What time is spent on. Bake: new traffic is watched before the next step."""
+_WAITS = {PromotionPhase.AWAITING_APPROVAL.value: "people", PromotionPhase.WAITING_WINDOW.value: "window",
+          PromotionPhase.QUEUED.value: "queue"}
 
 
-def split(entries: Sequence[Entry], until: datetime | None = None) -> dict[str, timedelta]:
-    """Each part's time from the first entry to the last, or to `until` where the promotion goes on. Every part is there."""
-    found = dict.fromkeys(PARTS, timedelta(0))
-    moments = [datetime.fromisoformat(entry.at) for entry in entries]
-    if until is not None and entries and not PromotionPhase(entries[-1].phase).terminal:
-        moments.append(max(until, moments[-1]))
-    for entry, begins, ends in zip(entries, moments, moments[1:], strict=False):
-        found[_PART.get(entry.phase, "work")] += ends - begins
+class Stretch(Frozen):
+    """A time in which one thing went on. `end` is never before `start`."""
+
+    phase: str
+    part: str
+    start: datetime
+    end: datetime
+
+    @property
+    def took(self) -> timedelta:
+        return self.end - self.start
+
+
+def stretches(entries: Sequence[Entry], until: datetime | None = None) -> list[Stretch]:
+    """What went on from the first entry to the first in a final phase, or to `until` where there is none.
+
+    A clock that was set back took no time.
+    """
+    parts: list[tuple[str, str, datetime]] = []
+    answered = False
+    for entry in entries:
+        if entry.step == "phase":
+            answered = False
+        elif entry.step == "approval" and entry.kind == "outcome":
+            answered = True  # what follows an answer is ours again
+        moved = entry.kind == "outcome" and entry.step == "rollout.traffic"
+        waits = None if answered else _WAITS.get(entry.phase)
+        parts.append((entry.phase, waits or ("bake" if moved else "work"), datetime.fromisoformat(entry.at)))
+        if PromotionPhase(entry.phase).terminal:  # what is told after it, such as a rollback a month later, was no part of the way
+            break
+    return _between(parts, until)
+
+
+def of_phases(marks: Iterable[tuple[str, str]], until: datetime) -> list[Stretch]:
+    """As `stretches`, of (phase, since when) alone: a whole rollout counts as its bakes. It ends with the first phase that is final."""
+    parts: list[tuple[str, str, datetime]] = []
+    for phase, at in marks:
+        part = "bake" if phase == PromotionPhase.ROLLING_OUT else _WAITS.get(phase, "work")
+        parts.append((phase, part, datetime.fromisoformat(at)))
+        if PromotionPhase(phase).terminal:
+            break
+    return _between(parts, until)
+
+
+def _between(parts: Sequence[tuple[str, str, datetime]], until: datetime | None) -> list[Stretch]:
+    found: list[Stretch] = []
+    goes_on = until is not None and bool(parts) and not PromotionPhase(parts[-1][0]).terminal
+    ends = [at for _, _, at in parts[1:]] + ([until] if goes_on and until is not None else [])
+    for (phase, part, at), end in zip(parts, ends, strict=False):
+        start = found[-1].end if found else at
+        end = max(start, end)
+        if found and (found[-1].phase, found[-1].part) == (phase, part):
+            found[-1] = found[-1].model_copy(update={"end": end})
+        else:
+            found.append(Stretch(phase=phase, part=part, start=start, end=end))
     return found
+
+
+def split(found: Sequence[Stretch]) -> dict[str, timedelta]:
+    """Each part's time; every part is there."""
+    return {part: sum((stretch.took for stretch in found if stretch.part == part), timedelta(0)) for part in PARTS}
+
+
+def settled(now: datetime, since: datetime) -> datetime:
+    """`now` in steps: what has waited for hours is not shown, and not sent, anew every second."""
+    elapsed = max(int((now - since).total_seconds()), 0)
+    return since + timedelta(seconds=elapsed - elapsed % (5 if elapsed < 60 else 60))
 
 
 def told(duration: timedelta) -> str:

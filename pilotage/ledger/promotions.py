@@ -17,6 +17,8 @@ from pilotage.ports import Rows
 _TABLE = "promotions"
 _BEGINNINGS = "promotion-beginnings"
 _ALL = 100_000
+MARKS = 60
+"""Phases that a row tells of."""
 _FAR = 10**17
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,8 +39,8 @@ class Promotions:
             if current is not None and current["sequence"] >= row.sequence:
                 return None
             if current is not None and current["phase"] == PromotionPhase.ROLLED_BACK != row.phase:
-                return {**row.wire(), "phase": current["phase"], "message": current["message"]}
-            return row.wire()
+                return {**row.wire(), "phase": current["phase"], "message": current["message"], "phases": current["phases"]}
+            return {**row.wire(), "phases": _way(current, row.phase, row.updated_at)}
 
         change(self._rows, _TABLE, _key(created_at, row.id), decide, _columns)
 
@@ -72,9 +74,10 @@ class Promotions:
         began = self._rows.get(_BEGINNINGS, promotion)
         if began is None:
             return False
-        forced = {"phase": phase, "message": message, "updated_at": at}
+        forced: Row = {"phase": phase, "message": message, "updated_at": at}
         row = change(self._rows, _TABLE, _key(began[0]["created_at"], promotion), lambda current: (
-            {**current, **forced} if current is not None and current["phase"] == expected_phase else None), _columns)
+            {**current, **forced, "phases": _way(current, phase, at)}
+            if current is not None and current["phase"] == expected_phase else None), _columns)
         return row is not None and all(row[name] == value for name, value in forced.items())
 
 
@@ -90,6 +93,12 @@ class Promotions:
     def list(self, model: str | None = None, phase: str | None = None, policy: str | None = None) -> list[PromotionRow]:
         """All, newest first; model and policy names are compared without case."""
         return self._scan(_where(model, phase, policy), _ALL, "")
+
+
+def _way(current: Row | None, phase: str, at: str) -> list[dict[str, str]]:
+    """The phases so far and this one. A hold that is looked at for months may enter phases often: the newest tell enough."""
+    marks: list[dict[str, str]] = current["phases"] if current else []
+    return marks if marks and marks[-1]["phase"] == phase else [*marks, {"phase": phase, "at": at}][-MARKS:]
 
 
 def _where(model: str | None, phase: str | None, policy: str | None) -> dict[str, str]:

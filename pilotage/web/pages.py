@@ -33,7 +33,8 @@ def render_overview(view: Mapping[str, Any]) -> str:
 
 
 def render_promotion(view: Mapping[str, Any]) -> str:
-    """`view`: title, about, facts, durations, gates, plan, plan_hash, approval, steps, rollbacks, evidence, rollback_form, live."""
+    """`view`: title, about, facts, bar, times, phases, gates, plan, plan_hash, approval, steps, rollbacks, evidence,
+    rollback_form, live."""
     return templates().get_template("promotion.html").render(**view)
 
 

@@ -193,6 +193,38 @@ def test_the_overview_brings_itself_up_to_date_and_filters(in_browser: Browser, 
         expect(page.get_by_role("link", name="air-time:1")).to_be_visible()
 
 
+def test_the_overview_is_read_page_by_page_and_its_filters_stay(in_browser: Browser, house: House) -> None:
+    row = house.scene.ledger.promotions.get(house.live)
+    assert row is not None
+    for number in range(60):
+        house.scene.ledger.promotions.put(row.model_copy(update={
+            "id": f"later-{number}", "version": f"9{number:02d}", "created_at": f"2026-02-01T09:{number:02d}:00.000+00:00"}))
+    with chromium.page(in_browser) as page:
+        sign_in(page, house, "rita")
+        page.goto(f"{house.address}/api/ui?phase=succeeded")
+        expect(page.get_by_role("status")).to_have_text("50 promotions on this page; 50 succeeded")
+        expect(page.get_by_role("link", name="Newest")).to_have_count(0)
+        page.get_by_role("link", name="Older").click()
+        expect(page.get_by_role("link", name="air-time:900")).to_be_visible()
+        expect(page.get_by_role("link", name="air-time:1", exact=True)).to_be_visible()
+        expect(page.get_by_role("link", name="air-time:2", exact=True)).to_have_count(0)  # another phase
+        expect(page.get_by_role("link", name="Older")).to_have_count(0)
+        assert chromium.violations(page) == []
+        page.get_by_role("link", name="Newest").click()
+        expect(page.get_by_role("link", name="air-time:959")).to_be_visible()
+
+
+def test_a_promotions_page_tells_where_its_time_went(in_browser: Browser, house: House) -> None:
+    with chromium.page(in_browser) as page:
+        sign_in(page, house, "rita")
+        page.goto(f"{house.address}/api/ui/promotions/{house.live}")
+        time = page.get_by_role("region", name="Time")
+        told = re.compile("staging .*, then .*rolling out 30 min.*, then succeeded$")
+        expect(time.get_by_role("img")).to_have_attribute("aria-label", told)
+        expect(time).to_contain_text(re.compile(r"in all\s*40 min.*baking\s*40 min", re.DOTALL))
+        expect(time.get_by_role("row", name=re.compile("^awaiting approval"))).to_contain_text("waiting for people")
+
+
 # --- what forms refuse ----------------------------------------------------------------------------------
 
 def _ticket(house: House, who: str) -> str:
