@@ -110,7 +110,7 @@ class Bench:
 
             def look() -> bool | None:
                 nonlocal seen
-                found = api.get("/api/promotions", params={"phase": phase, "limit": "1"}).raise_for_status().json()["total"]
+                found = _counted(api, phase)
                 if found // 100 != seen // 100:
                     seen = found
                     print(f"  {phase}: {found}", flush=True)
@@ -167,6 +167,16 @@ class Bench:
     def _api(self, token: str | None = None) -> httpx.Client:
         return httpx.Client(base_url=self._platform.env["FUNCTIONS_URL"], timeout=120, trust_env=False,
                             headers={"Authorization": f"Bearer {token or self._platform.env['PILOTAGE_TOKEN']}"})
+
+
+def _counted(api: httpx.Client, phase: str) -> int:
+    """How many promotions are in a phase: page after page."""
+    found, after = 0, ""
+    while True:
+        page = api.get("/api/promotions", params={"phase": phase, "limit": "1000", "after": after}).raise_for_status().json()
+        found, after = found + len(page["items"]), page["next"] or ""
+        if not after:
+            return found
 
 
 def _over(name: str, value: float) -> str:

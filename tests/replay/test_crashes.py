@@ -220,12 +220,13 @@ def _ledger(scene: Scene) -> dict[str, bytes]:
     return {**scene.records.contents, **{"/".join(key): value for key, (value, _, _) in scene.rows.contents.items()}}
 
 
-_TIMES = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00|sha256:[0-9a-f]{64}|retrainings? until [^ ]+|"value":"[\w-]{86}"')
+_TIMES = re.compile(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00|sha256:[0-9a-f]{64}|retrainings? until [^ ]+|"value":"[\w-]{86}"'
+                    r'|(?<=^promotions/)\d{17}')  # a row's key begins with the time of its promotion
 
 
 def _timeless(scene: Scene) -> dict[str, str]:
     """The ledger without times, and without digests and signatures, which are of entries with times."""
-    return {name: _TIMES.sub("-", content.decode()) for name, content in _ledger(scene).items()}
+    return {_TIMES.sub("-", name): _TIMES.sub("-", content.decode()) for name, content in _ledger(scene).items()}
 
 
 def _told(scene: Scene) -> set[tuple[str, str]]:
