@@ -120,6 +120,9 @@ class RowsContract:
         assert [row["n"] for row in store.scan(folder, {"colour": "red", "owner": "o'hara"})] == [0, 2]
         assert store.scan(folder, {"colour": "green"}) == []
         assert [row["n"] for row in store.scan(folder, limit=2)] == [0, 1]
+        assert [row["n"] for row in store.scan(folder, limit=1, after="k0")] == [1]
+        assert [row["n"] for row in store.scan(folder, {"colour": "red"}, after="k0")] == [2]
+        assert store.scan(folder, after="k2") == []
         assert store.scan(f"{folder}x") == []
 
     def test_of_many_writers_each_version_has_one(self, store: Rows, folder: str) -> None:
