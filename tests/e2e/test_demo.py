@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROMISES = (
     r"event received, promotion promote-air-time-1-\w+-1 started",
-    r"Grace Hopper approved over HTTP",
+    r"Grace Hopper approved on the review page",
     r"equal to the model's offline prediction",
     r"retraining job retrain-drift-air-time-\w+-1-1 runs",
     r"event received, promotion promote-air-time-2-\w+-1 started",

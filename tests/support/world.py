@@ -15,6 +15,7 @@ from pilotage.domain.rollout import check_sum, normal
 from pilotage.errors import Conflict, NotFound, PilotageError
 from pilotage.ports import Answer, ArtifactFile, DeploymentSpec, DeploymentState, EndpointState, JobSpec, JobState
 
+MLMODEL = b"flavors: {}\n"
 ADA = Submitter(role="registrant", display_name="Ada", object_id="oid-ada")
 
 
@@ -97,11 +98,11 @@ class World:
 
     def model_files(self, ref: AssetRef) -> list[ArtifactFile]:
         self.model(ref)
-        return [ArtifactFile(path="MLmodel", size=1)]
+        return [ArtifactFile(path="MLmodel", size=len(MLMODEL))]
 
     def read_model_file(self, ref: AssetRef, path: str, limit: int) -> bytes:
         self.model(ref)
-        return b"\n"
+        return MLMODEL
 
     # --- Deployments --------------------------------------------------------------------------------------
 
