@@ -9,8 +9,8 @@ from pilotage.domain.passport import ANCHOR, Entry
 from pilotage.errors import NotFound, PilotageError
 from pilotage.messages import PromotionRow
 
-AT_ONCE = 20
-"""Late digests that one sweep puts there; the next one takes the rest."""
+TOLD = 20
+"""Late digests of which one answer tells."""
 
 
 @effect
@@ -45,15 +45,16 @@ def anchor_passport(payload: dict) -> dict:
 
 @effect
 def anchor_late(payload: dict) -> dict:
-    """{} -> {"anchored": [promotion], "owed": [why]}: digests that the promotions themselves could not put there."""
+    """{} -> {"anchored": [promotion], "owed": [why]}: digests that the promotions themselves could not put there; some are told."""
     anchored, owed = [], []
-    for about in app().ledger.anchors.owed()[:AT_ONCE]:
+    for about in app().ledger.anchors.owed():  # all of them: those that can't be put there must not hold the others up
         try:
             _stamp(about)
             anchored.append(about["promotion"])
         except PilotageError as error:
             owed.append(f"{about['promotion']}: {type(error).__name__}: {error}"[:300])
-    return {"anchored": anchored, "owed": owed}
+    more = [f"and {len(owed) - TOLD} more digests"] if len(owed) > TOLD else []
+    return {"anchored": anchored[:TOLD], "owed": owed[:TOLD] + more}
 
 
 def _stamp(about: dict) -> bool:

@@ -21,11 +21,14 @@ bp = df.Blueprint(http_auth_level=func.AuthLevel.ANONYMOUS)
 
 @bp.route(route="promotions/{promotion}/passport", methods=["GET"])
 def get_passport(req: func.HttpRequest) -> func.HttpResponse:
-    """The passport as a file for `pilotage passport verify`: of a promotion, or by its id of one of its rollbacks."""
+    """The passport as a file for `pilotage passport verify`: of a promotion, or by its id of a rollback or a drift incident."""
 
     def handle(call: Call) -> Reply:
         wanted = call.route["promotion"]
-        known(replace(call, route={"promotion": promotion_of(wanted) or wanted}), Role.READER)
+        if wanted.startswith("drift-"):
+            _require_all_teams(call, "an incident of drift is of no promotion")
+        else:
+            known(replace(call, route={"promotion": promotion_of(wanted) or wanted}), Role.READER)
         return Reply(200, passport_file(app().ledger, wanted, app().clock.now()))
 
     return serve(req, Role.READER, handle)
@@ -43,8 +46,7 @@ def export_audit(req: func.HttpRequest) -> func.HttpResponse:
     """`?from=&to=` (days, or times with a zone; `to` is not part of it): the evidence of the period as one signed zip."""
 
     def handle(call: Call) -> Reply:
-        if call.actor.teams(Role.READER) is not None:
-            raise Forbidden(f"an audit spans all teams: this takes {Role.READER.value} for all of them, not for a team")
+        _require_all_teams(call, "an audit spans all teams")
         begin, end = _day("from", call), _day("to", call)
         if begin >= end:
             raise InvalidInput("from: must be before to")
@@ -54,6 +56,11 @@ def export_audit(req: func.HttpRequest) -> func.HttpResponse:
         return Reply(200, content, {"Content-Type": "application/zip", "Content-Disposition": f'attachment; filename="{name}"'})
 
     return serve(req, Role.READER, handle)
+
+
+def _require_all_teams(call: Call, why: str) -> None:
+    if call.actor.teams(Role.READER) is not None:
+        raise Forbidden(f"{why}: this takes {Role.READER.value} for all teams, not for one")
 
 
 def _day(name: str, call: Call) -> datetime:

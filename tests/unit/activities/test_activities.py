@@ -16,7 +16,7 @@ from pilotage.bootstrap import use
 from pilotage.domain.assets import AssetRef
 from pilotage.domain.names import rehearsal_tags
 from pilotage.domain.phase import PromotionPhase
-from pilotage.errors import Busy, Unavailable
+from pilotage.errors import Busy, PermissionDenied, Unavailable
 from pilotage.messages import PromotionRow
 from pilotage.ports import DeploymentSpec
 from tests.support.memory import START, MemoryPolicies
@@ -275,3 +275,18 @@ def test_a_policy_without_a_job_retrains_nothing(scene: Scene) -> None:
 def test_a_job_that_is_not_there_yet_is_not_over(scene: Scene) -> None:
     assert do(Activity.JOB_STATE, workspace=DEV, name="j") == {"terminal": False, "status": "absent", "message": ""}
     assert do(Activity.CANCEL_JOB, workspace=DEV, name="j") == {}
+
+
+# --- late digests ---------------------------------------------------------------------------------------
+
+
+def test_digests_that_cannot_be_put_there_hold_up_no_other(scene: Scene) -> None:
+    target = AssetRef(name="air-time", version="1", registry="shared-registry").model_dump()
+    for number in range(45):
+        scene.ledger.anchors.owe(f"promote-{number:02}-" + "x" * 200, target, f"sha256:{number}")
+    scene.azure.fail("stamp", PermissionDenied("x" * 1000), times=40)
+    answer = do(Activity.ANCHOR_LATE)
+    assert len(json.dumps(answer)) <= ANSWER_LIMIT
+    assert (len(answer["owed"]), answer["owed"][-1]) == (21, "and 20 more digests")
+    assert len(answer["anchored"]) == 5
+    assert len(scene.ledger.anchors.owed()) == 40
