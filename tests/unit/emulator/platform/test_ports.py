@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from emulator.ports import FIXED, PortTaken, choose, listener
+
+
+@pytest.fixture(autouse=True)
+def claims(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[int, socket.socket]]:
+    """Of one test: the process goes on, and needs none of them."""
+    found: dict[int, socket.socket] = {}
+    monkeypatch.setattr("emulator.ports._claims", found)
+    yield found
+    for claim in found.values():
+        claim.close()
 
 
 def test_automatic_ports_differ_and_come_back(tmp_path: Path) -> None:
@@ -21,9 +32,20 @@ def test_automatic_ports_differ_and_come_back(tmp_path: Path) -> None:
 
 
 def test_no_two_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emulator.ports._RANGE", range(20000, 20020))
-    for number in range(50):
-        assert len(set(choose(tmp_path / f"{number}.json", automatic=True).values())) == len(FIXED)
+    monkeypatch.setattr("emulator.ports._RANGE", range(20000, 20040))
+    chosen = [port for number in range(3) for port in choose(tmp_path / f"{number}.json", automatic=True).values()]
+    assert len(set(chosen)) == 3 * len(FIXED), "also of several platforms in one process"
+
+
+def test_what_another_platform_is_about_to_use_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as others:
+        others.bind(("127.0.0.1", 0))
+        port = others.getsockname()[1]
+        monkeypatch.setattr("emulator.ports._RANGE", [port, *range(20100, 20140)])
+        for number in range(5):
+            assert port not in choose(tmp_path / f"{number}.json", automatic=True).values()
+        (tmp_path / "earlier.json").write_text(json.dumps({"blob": port}))
+        assert choose(tmp_path / "earlier.json", automatic=True)["blob"] != port
 
 
 def test_where_none_is_left_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
