@@ -22,6 +22,9 @@ param authIssuer string
 @description('Audience of those tokens: the application id URI of the app registration.')
 param authAudience string = 'api://pilotage'
 
+@description('Microsoft Graph of this cloud, asked about groups that do not fit into a token.')
+param graphUrl string = 'https://graph.microsoft.com'
+
 @description('Webhook that announces approvals and drift (Teams, Slack or your own); empty for none.')
 @secure()
 param notifyWebhook string = ''
@@ -202,6 +205,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         { name: 'PILOTAGE_AUTH_ISSUER', value: authIssuer }
         { name: 'PILOTAGE_AUTH_AUDIENCE', value: authAudience }
         { name: 'PILOTAGE_AUTH_CLIENT_ID', value: signInClientId }
+        { name: 'PILOTAGE_GRAPH_URL', value: graphUrl }
         { name: 'PILOTAGE_BASE_URL', value: 'https://${functionName}.azurewebsites.net' }
         { name: 'PILOTAGE_LINK_KEY', value: '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/${linkKey.name})' }
         { name: 'PILOTAGE_SIGNING_KEY_ID', value: passportKey.properties.keyUriWithVersion }

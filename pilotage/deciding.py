@@ -151,17 +151,23 @@ class Deciding:
             ticket=claims.nonce, cast_at=self._now())
 
     def _entitled(self, actor: Actor, request: ApprovalRequest, behalf: str | None, now: datetime) -> tuple[str | None, list[str]]:
-        """(for whom, by which groups): by their own name, or by a delegation. Raises Forbidden."""
+        """(for whom, by which groups): by their own name, or by a delegation. Raises Forbidden, and what the directory raises."""
         names = request.ballot.approvers(now)
+        untold: PilotageError | None = None
         if behalf is None:
-            actor = self._app.with_groups(actor, names)
-        if behalf is None and named(names, actor.object_id, actor.groups):
+            try:
+                actor = self._app.with_groups(actor, names)
+            except (Forbidden, *_UNTOLD) as error:
+                untold = error  # whoever decides for somebody else needs no group of their own
+        if behalf is None and untold is None and named(names, actor.object_id, actor.groups):
             return None, naming_groups(names, actor.groups)
         known = self._app.ledger.voices.delegations(request.policy) if request.ballot.rule.delegation else []
         lent = [item for item in lent_to(known, names, actor.object_id, now)
                 if behalf is None or item.delegator.casefold() == behalf.casefold()]
         if lent:
             return lent[0].delegator, naming_groups(names, lent[0].groups)
+        if untold is not None:
+            raise untold
         if behalf is not None:
             raise Forbidden(f"{behalf} has not delegated the vote on {request.policy} to you, or not for this time")
         raise Forbidden(f"the policy does not name you: it asks {', '.join(names)}")

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from pilotage.domain.gates import GateOutcome, GateResult
+from pilotage.domain.phase import PromotionPhase
 from pilotage.errors import PermissionDenied, PilotageError, Throttled, Unavailable
 from tests.support.desk import Desk, policy
 from tests.support.routes import Answer, DurableClient, ask
 from tests.unit.functions.test_decisions import Voting
 from tests.unit.functions.test_evidence import WAIVER, _judged
+from tests.unit.functions.test_promotions import passport
 
 LEADS, ON_CALL = "11111111-2222-3333-4444-555555555555", "aaaaaaaa-2222-3333-4444-555555555555"
 RULE: dict[str, Any] = {"approvers": (f"group:{LEADS}",), "delegation": True,
@@ -87,9 +90,11 @@ def _delegate(crowd: Crowd, token: str) -> Answer:
 
 
 def _waive(crowd: Crowd, token: str) -> Answer:
-    row, _ = _judged(crowd.desk)
-    accepted = crowd.desk.ledger.passports.entries(row.id)[0]
-    assert accepted.step == "accepted"
+    row = crowd.desk.promotion(PromotionPhase.FAILED, id="promote-air-time-2-abc-1")
+    if not crowd.desk.ledger.passports.entries(row.id):
+        result = crowd.desk.ledger.gates.keep(GateResult(gate="responsible_ai", outcome=GateOutcome.FAILED, message="worse"), row.id)
+        passport(crowd.desk, row.id, ("fact", "accepted", {"policy": crowd.desk.policies.known[0].wire()}),
+                 ("outcome", "staging.gates", {"results": [result.model_dump(mode="json")]}))
     return ask("waive", method="POST", token=token, promotion=row.id, body=WAIVER)
 
 
@@ -97,6 +102,7 @@ DOORS: dict[str, tuple[Callable[[Crowd, str], Answer], str]] = {
     "decide": (lambda crowd, token: crowd.decide(token=token), LEADS),
     "break the glass": (lambda crowd, token: crowd.decide("break_glass", token=token, reason="fire"), ON_CALL),
     "delegate": (_delegate, LEADS),
+    "waive": (_waive, LEADS),
 }
 
 
@@ -122,9 +128,20 @@ def test_a_directory_that_does_not_answer_lets_nobody_in(crowd: Crowd, door: str
     assert DOORS[door][0](crowd, token).status in (201, 202), "nothing was lost by trying"
 
 
-def test_a_waiver_asks_too(desk: Desk, crowd: Crowd) -> None:
-    assert _waive(crowd, crowd.person("maud", LEADS)).status == 403, "that policy names its groups by display name"
-    assert "by object id" in _waive(crowd, crowd.person("maud", LEADS)).value["error"]["message"]
+def test_a_rule_that_names_groups_by_display_name_says_what_to_do(crowd: Crowd) -> None:
+    row, _ = _judged(crowd.desk)
+    answer = ask("waive", method="POST", token=crowd.person("maud", LEADS), promotion=row.id, body=WAIVER)
+    assert answer.status == 403
+    assert "by object id" in answer.value["error"]["message"]
+
+
+def test_who_decides_for_somebody_else_needs_no_word_of_the_directory(crowd: Crowd) -> None:
+    token = crowd.person("linus")
+    assert _delegate(crowd, crowd.person("maud", LEADS)).status == 201
+    crowd.directory.error = Unavailable("Graph is down")
+    assert crowd.decide(token=token).status == 202
+    (vote,) = crowd.desk.votes(crowd.request)
+    assert (vote.voter, vote.on_behalf_of, vote.groups) == ("oid-linus", "oid-maud", [LEADS])
 
 
 def test_the_page_says_why_nobody_may_decide_now(crowd: Crowd) -> None:
