@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.platform import LivePlatform
@@ -41,5 +42,9 @@ def state(tmp_path: Path) -> Path:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # The usual run tries the same examples each time, and so is red for what changed; `make crash` looks for new ones.
+    hypothesis.settings.register_profile("usual", derandomize=True)
+    if config.getoption("-m") != "exhaustive":
+        hypothesis.settings.load_profile("usual")
     # Progress bars of the SDK's uploads are noise in a log.
     os.environ.setdefault("TQDM_DISABLE", "1")
