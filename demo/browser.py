@@ -5,14 +5,22 @@ from __future__ import annotations
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from demo.errors import NotObserved
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync"]
 """For a browser without a window, in a container or not; it visits this machine only."""
 _BUTTONS = {"approve": "Approve this plan", "reject": "Reject"}
+
+
+class WouldNotStart(Exception):
+    """What is installed under a browser's name is none that can be driven, such as a stub of a distribution."""
 
 
 def installed() -> Path | None:
@@ -22,11 +30,17 @@ def installed() -> Path | None:
 
 
 def decide(chromium: Path, link: str, username: str, password: str, decision: str, reason: str) -> tuple[str, str]:
-    """The heading of the page that was decided on, and what it said then. Raises NotObserved with what was on the page instead."""
+    """The heading of the page that was decided on, and what it said then.
+
+    Raises WouldNotStart, and NotObserved with what was on the page instead.
+    """
     from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(chromium), headless=True, args=ARGUMENTS)
+        try:
+            browser = playwright.chromium.launch(executable_path=str(chromium), headless=True, args=ARGUMENTS)
+        except Error as error:
+            raise WouldNotStart(str(error).splitlines()[0]) from error
         try:
             # The platform signs its certificate itself.
             page = browser.new_context(ignore_https_errors=True).new_page()
@@ -40,7 +54,15 @@ def decide(chromium: Path, link: str, username: str, password: str, decision: st
                 page.get_by_role("button", name=_BUTTONS[decision], exact=True).click()
                 return title, page.get_by_role("status").inner_text()
             except Error as error:
-                shown = page.locator("body").inner_text(timeout=1000)[:500]
-                raise NotObserved(f"the page could not be used ({str(error).splitlines()[0]}); it shows: {shown}") from error
+                raise NotObserved(f"the page could not be used ({str(error).splitlines()[0]}); it shows: {_shown(page)}") from error
         finally:
             browser.close()
+
+
+def _shown(page: Page) -> str:
+    from playwright.sync_api import Error
+
+    try:
+        return page.locator("body").inner_text(timeout=1000)[:500]
+    except Error:
+        return "nothing"

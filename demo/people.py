@@ -51,11 +51,15 @@ class Approver:
 
     def decide(self, announcement: dict[str, Any], decision: str, reason: str) -> str:
         """On the page where a browser is installed, else over HTTP; what happened, in words."""
+        why = "there is no Chromium here: with one she would use the page"
         if (chromium := browser.installed()) is not None:
-            title, said = browser.decide(chromium, announcement["link"], self._username, self._password, decision, reason)
-            return f"on the review page of {title}, signed in with {chromium.name}; the page says: {said}"
+            try:
+                title, said = browser.decide(chromium, announcement["link"], self._username, self._password, decision, reason)
+                return f"on the review page of {title}, signed in with {chromium.name}; the page says: {said}"
+            except browser.WouldNotStart as error:
+                why = f"{chromium} would not start: {error}"
         self._send(announcement, decision, reason)
-        return "over HTTP, with her token and the link's (there is no Chromium here: with one she would use the page)"
+        return f"over HTTP, with her token and the link's ({why})"
 
     def _send(self, announcement: dict[str, Any], decision: str, reason: str) -> None:
         response = self._http.post(announcement["decision_url"], headers={"Authorization": f"Bearer {self._sign_in()}"},

@@ -49,6 +49,10 @@ def _reject_on_the_page(line: Journey, promotion: str, link: str) -> None:
     answer = httpx.get(link, headers=forged, timeout=60, trust_env=False)
     assert answer.status_code == 302
     assert answer.headers["location"].startswith("/.auth/login/aad?post_login_redirect_uri=")
+    with chromium.browser() as browser, chromium.page(browser, viewport=chromium.PHONE, color_scheme="dark") as page:
+        page.goto(link)
+        assert chromium.violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     with chromium.browser() as browser, chromium.page(browser) as page:
         page.goto(link)
         expect(page).to_have_title("Sign in · Local platform")
