@@ -32,17 +32,23 @@ class Promotions:
 
         Rolled back is final: a promotion whose last entries come after its rollback can't say otherwise, only more of it.
         """
-        created_at = self._since(row)
-        row = row.model_copy(update={"created_at": created_at})
+        # A row that is there was written under the beginning, so only the first write of a promotion has to ask for it.
+        if self._bring_up(row, begins=False) is None:
+            self._bring_up(row.model_copy(update={"created_at": self._since(row)}), begins=True)
+
+    def _bring_up(self, row: PromotionRow, *, begins: bool) -> Row | None:
+        """The row as it then stands; None where there is none, and `begins` does not let it be made."""
 
         def decide(current: Row | None) -> Row | None:
+            if current is None and not begins:
+                return None
             if current is not None and current["sequence"] >= row.sequence:
                 return None
             if current is not None and current["phase"] == PromotionPhase.ROLLED_BACK != row.phase:
                 return {**row.wire(), "phase": current["phase"], "message": current["message"], "phases": current["phases"]}
             return {**row.wire(), "phases": _way(current, row.phase, row.updated_at)}
 
-        change(self._rows, _TABLE, _key(created_at, row.id), decide, _columns)
+        return change(self._rows, _TABLE, _key(row.created_at, row.id), decide, _columns)
 
     def get(self, promotion: str) -> PromotionRow | None:
         began = self._rows.get(_BEGINNINGS, promotion)
@@ -79,7 +85,6 @@ class Promotions:
             {**current, **forced, "phases": _way(current, phase, at)}
             if current is not None and current["phase"] == expected_phase else None), _columns)
         return row is not None and all(row[name] == value for name, value in forced.items())
-
 
     def _since(self, row: PromotionRow) -> str:
         """From when the promotion is, as whoever wrote of it first has said."""
