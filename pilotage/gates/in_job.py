@@ -18,12 +18,12 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pilotage.errors import OperationFailed, PilotageError
 from pilotage.gates.catalogue import find
 from pilotage.gates.file_trial import CANDIDATE, CHAMPION, REQUESTS, FileTrial, Predicted, TrialRecord
-from pilotage.gates.predictions import requests_of
+from pilotage.gates.predictions import AskingGate, requests_of
 
 CHECKED = 4
 """Requests of one model that the deployment is asked too."""
@@ -35,7 +35,7 @@ def ask(told: TrialRecord, mounts: dict[str, Path], folders: dict[str, Path]) ->
     """Write one file of requests for each model. What the gate refuses is left for `judge` to say."""
     gate, spec = find(told.kind, told.spec)
     try:
-        asked = gate.asks(FileTrial(told, mounts), spec)  # type: ignore[attr-defined]
+        asked = cast(AskingGate[Any], gate).asks(FileTrial(told, mounts), spec)
     except PilotageError as error:
         print(f"nothing will be predicted: {error}", file=sys.stderr)
         asked = []

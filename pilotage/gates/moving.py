@@ -18,7 +18,7 @@ from pilotage.errors import InvalidInput, NotFound, OperationFailed, TooLarge
 from pilotage.gates.contract import Comparison
 from pilotage.gates.file_trial import CANDIDATE, CHAMPION, TrialRecord
 from pilotage.gates.interface import Gate, JobOutcome
-from pilotage.gates.predictions import predictions
+from pilotage.gates.predictions import AskingGate, predictions
 from pilotage.gates.trial import DATA_LIMIT, LiveTrial, asset_ref
 from pilotage.messages import GateRequest
 from pilotage.ports import ProgramStep, StepsSpec
@@ -63,7 +63,7 @@ def moved(wanted: GateRequest, gate: Gate[Any], spec: GateSpec, trial: LiveTrial
     record = TrialRecord.of(trial, wanted.kind, wanted.spec, trial.roles, trial.compares, about)
     inputs = {role: (data.type, data.id) for role, data in trial.inputs.items()}
     models: dict[str, str] = {}
-    if hasattr(gate, "asks"):
+    if isinstance(gate, AskingGate):
         models[CANDIDATE] = _predicting("candidate", trial.model, trial.environment, workspace)
         inputs[f"{CANDIDATE}_model"] = (trial.model.type, trial.model.id)
         if record.champion is not None:

@@ -6,11 +6,12 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from itertools import batched
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pilotage.domain.assets import Frozen
+from pilotage.domain.gate_specs import GateSpec
 from pilotage.errors import InvalidInput
-from pilotage.gates.interface import Trial
+from pilotage.gates.interface import Gate, Trial
 from pilotage.gates.signature import read_signature
 from pilotage.ports import Answer
 
@@ -62,6 +63,14 @@ class Ask(NamedTuple):
 
     sent: Sent
     champion: bool = False
+
+
+@runtime_checkable
+class AskingGate[Spec: GateSpec](Gate[Spec], Protocol):
+    """A gate that measures with predictions: in a job they are made before it runs."""
+
+    def asks(self, trial: Trial, spec: Spec) -> list[Ask]:
+        """What `begin` will have predicted, by whom. Raises what `begin` would refuse."""
 
 
 def for_the_model(trial: Trial, holdout: Labelled, of: str, beside: Sequence[str] = ()) -> Sent:
