@@ -22,7 +22,7 @@ from pilotage.messages import Cursor, RollbackRequest, RollbackResult
 ENDPOINT_TIMEOUT = timedelta(hours=1)
 SETTLE = timedelta(seconds=2)
 IN_FLIGHT = timedelta(minutes=2)
-"""How long a traffic change that a displaced writer has asked for may be on its way: no call takes longer (ports.py)."""
+"""How long a traffic change that a displaced writer has asked for may be on its way: no call takes longer (pilotage.ports)."""
 ROUNDS = 20
 
 

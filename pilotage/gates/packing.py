@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
-PARTS = ("__init__.py", "document.py", "errors.py", "ports.py", "domain", "gates")
+PARTS = ("__init__.py", "document.py", "errors.py", "ports", "domain", "gates")
 """What `in_job` imports, and what that imports."""
 LEFT_OUT = ("gates/programs", "gates/security", "gates/performance", "gates/measuring.py", "gates/moving.py", "gates/trial.py")
 """Of these, what needs Azure or a deployment."""

@@ -24,7 +24,7 @@ ALLOWED = {
     "pilotage.domain": {"pilotage.domain"},
     "pilotage.errors": set(),
     "pilotage.messages": {"pilotage.domain"},
-    "pilotage.ports": {"pilotage.domain"},
+    "pilotage.ports": {"pilotage.ports", "pilotage.domain"},
     "pilotage.events": {"pilotage.events", "pilotage.domain", "pilotage.errors"},
     "pilotage.gates": {"pilotage.gates", "pilotage.document", "pilotage.domain", "pilotage.errors", "pilotage.messages", "pilotage.ports"},
     "pilotage.web": {"pilotage.web", "pilotage.domain"},
